@@ -1,0 +1,1 @@
+"""Frames become panels, panels become windows: validation, time axes, scaling, bundled data sets."""

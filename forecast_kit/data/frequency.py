@@ -1,0 +1,195 @@
+"""Time axes: a frequency, normalised once, and the arithmetic between stamps and whole steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from pandas.tseries.frequencies import to_offset
+from pandas.tseries.offsets import BaseOffset
+
+from forecast_kit.errors import SchemaError, TimeIndexError, name_some
+from forecast_kit.typing import Bools, Ints
+
+# What pandas 2 and its predecessors wrote, and people still type.
+_OLD_ALIASES = {
+    "H": "h", "BH": "bh", "T": "min", "S": "s", "L": "ms", "U": "us", "M": "ME", "Q": "QE", "A": "YE", "Y": "YE",
+    "BM": "BME", "BQ": "BQE", "BA": "BYE", "AS": "YS", "BAS": "BYS",
+}  # fmt: skip
+
+# Steps in the season that people mean by default; anything else has a season of one step.
+_SEASONS = {
+    "s": 60, "min": 60, "h": 24, "D": 7, "B": 5, "W": 52,
+    "MS": 12, "ME": 12, "BMS": 12, "BME": 12, "QS": 4, "QE": 4, "BQS": 4, "BQE": 4,
+}  # fmt: skip
+_DAY = pd.Timedelta(days=1)
+
+
+def normalize_frequency(freq: str | int) -> str | int:
+    """The frequency as pandas 3 spells it; an integer frequency as it is.
+
+    Args:
+        freq: a pandas offset alias (`"h"`, `"15min"`, `"MS"`, `"W-MON"`, `"B"`), old spellings
+            (`"H"`, `"M"`, `"Q"`, `"T"`) included, or a positive whole number of time units for an
+            integer time column.
+
+    Raises:
+        SchemaError: pandas does not know the alias, or the number is not positive.
+
+    >>> normalize_frequency("H"), normalize_frequency("15T"), normalize_frequency("M"), normalize_frequency(1)
+    ('h', '15min', 'ME', 1)
+    """
+    if isinstance(freq, bool) or not isinstance(freq, int | str):
+        raise SchemaError(f"freq must be a pandas offset alias or a whole number, got {freq!r}")
+    if isinstance(freq, int):
+        if freq < 1:
+            raise SchemaError(f"an integer freq counts time units per step and must be at least 1, got {freq}")
+        return freq
+    count = freq[: len(freq) - len(freq.lstrip("0123456789"))]
+    base, dash, anchor = freq[len(count) :].partition("-")
+    try:
+        offset = to_offset(count + _OLD_ALIASES.get(base, base) + dash + anchor)
+    except ValueError as error:
+        raise SchemaError(
+            f"unknown freq {freq!r}; use a pandas offset alias such as 'h', '15min', 'D', 'B', 'W-SUN', 'MS', "
+            f"'QS', 'YS', or 1 for an integer time column"
+        ) from error
+    if offset.n < 1:
+        raise SchemaError(f"freq must go forward in time, got {freq!r}")
+    return offset.freqstr
+
+
+def default_season_length(freq: str | int) -> int:
+    """The number of steps in the season that the frequency suggests: a day, a week or a year.
+
+    Whole multiples divide it: `"30min"` has 48 steps a day. An integer frequency tells nothing,
+    so it has a season of one step unless the schema states another.
+
+    >>> [default_season_length(f) for f in ("h", "30min", "2h", "D", "W-SUN", "MS", "QS-JAN", "YS-JAN", 1)]
+    [24, 48, 12, 7, 52, 12, 4, 1, 1]
+    """
+    if isinstance(freq, int):
+        return 1
+    offset = to_offset(freq)
+    base = offset.rule_code.partition("-")[0]
+    if isinstance(offset, pd.offsets.Tick) and base != "s":
+        width = pd.Timedelta(offset)
+        if pd.Timedelta(minutes=1) < width < _DAY and _DAY % width == pd.Timedelta(0):
+            return _DAY // width
+    season = _SEASONS.get(base, 1)
+    return season // offset.n if season % offset.n == 0 else 1
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """The grid on which every stamp of a panel lies: step `k` is `origin` plus `k` times `freq`.
+
+    Args:
+        freq: normalised frequency.
+        origin: the stamp of step 0, an integer or a naive `pd.Timestamp`.
+
+    >>> axis = TimeAxis("MS", pd.Timestamp("2020-01-01"))
+    >>> axis.stamps(np.array([0, 13, -1])).astype("datetime64[D]")
+    array(['2020-01-01', '2021-02-01', '2019-12-01'], dtype='datetime64[D]')
+    >>> axis.steps(np.array(["2020-03-01"], "datetime64[us]"))
+    array([2])
+    """
+
+    freq: str | int
+    origin: int | pd.Timestamp
+
+    @classmethod
+    def through(cls, stamps: np.ndarray, freq: str | int) -> TimeAxis:
+        """The axis whose step 0 is the earliest of the stamps."""
+        first = stamps.min()
+        return cls(freq, int(first) if isinstance(freq, int) else pd.Timestamp(first))
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether time is counted in whole numbers instead of told by a calendar."""
+        return isinstance(self.freq, int)
+
+    @cached_property
+    def _offset(self) -> BaseOffset:
+        return to_offset(self.freq)
+
+    @cached_property
+    def _width(self) -> np.timedelta64 | None:
+        """The length of a step where every step is equally long, else None (months, business days)."""
+        offset = self._offset
+        if isinstance(offset, pd.offsets.Tick):
+            return pd.Timedelta(offset).to_timedelta64().astype("timedelta64[us]")
+        if isinstance(offset, pd.offsets.Day | pd.offsets.Week):
+            days = offset.n * (7 if isinstance(offset, pd.offsets.Week) else 1)
+            return np.timedelta64(days, "D").astype("timedelta64[us]")
+        return None
+
+    @cached_property
+    def _start(self) -> np.datetime64:
+        return pd.Timestamp(self.origin).to_datetime64().astype("datetime64[us]")
+
+    def steps(self, stamps: np.ndarray) -> Ints:
+        """The whole number of steps from the origin to each stamp.
+
+        Args:
+            stamps: `[R]` integers or `datetime64`.
+
+        Raises:
+            TimeIndexError: stamps lie between two steps; the first few are named.
+        """
+        if self.is_integer:
+            steps, rest = np.divmod(stamps.astype(np.int64) - self.origin, self.freq)
+            self._refuse_off_grid(stamps, rest != 0)
+            return steps
+        stamps = stamps.astype("datetime64[us]")
+        if self._width is not None:
+            self._refuse_wrong_anchor(stamps)
+            steps, rest = np.divmod((stamps - self._start).astype(np.int64), self._width.astype(np.int64))
+            self._refuse_off_grid(stamps, rest != 0)
+            return steps
+        first, last = pd.Timestamp(stamps.min()), pd.Timestamp(stamps.max())
+        before = 0
+        calendar = pd.date_range(min(first, pd.Timestamp(self.origin)), last, freq=self._offset, unit="us")
+        if first < self.origin:
+            before = int((calendar < self.origin).sum())
+        steps = calendar.get_indexer(pd.DatetimeIndex(stamps))
+        self._refuse_off_grid(stamps, steps < 0)
+        return steps.astype(np.int64) - before
+
+    def stamps(self, steps: Ints) -> np.ndarray:
+        """The stamps of the given steps, in an array of the same shape (`int64` or `datetime64[us]`)."""
+        steps = np.asarray(steps, np.int64)
+        if self.is_integer:
+            return self.origin + steps * self.freq
+        if self._width is not None:
+            return self._start + steps * self._width
+        if steps.size == 0:
+            return np.empty(steps.shape, "datetime64[us]")
+        low, high = min(0, int(steps.min())), max(0, int(steps.max()))
+        before = pd.date_range(end=self.origin, periods=1 - low, freq=self._offset, unit="us")[:-1]
+        after = pd.date_range(self.origin, periods=1 + high, freq=self._offset, unit="us")
+        return before.append(after).to_numpy()[steps - low]
+
+    def _refuse_wrong_anchor(self, stamps: np.ndarray) -> None:
+        """Weeks are anchored on a weekday: `W-SUN` data must be stamped on Sundays."""
+        if isinstance(self._offset, pd.offsets.Week) and self._offset.weekday is not None:
+            days = (stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+            self._refuse_off_grid(stamps, days != self._offset.weekday)
+
+    def _refuse_off_grid(self, stamps: np.ndarray, off: Bools) -> None:
+        if off.any():
+            raise TimeIndexError(
+                f"{int(off.sum())} time stamps do not lie on the grid freq={self.freq!r} through {self.origin}: "
+                f"{name_some(str(s) for s in np.unique(stamps[off]))}. State the frequency that the data have"
+                f"{self._guess(stamps)}, or move the stamps onto the grid"
+            )
+
+    def _guess(self, stamps: np.ndarray) -> str:
+        """What pandas would take the frequency for, as a hint in the error."""
+        unique = np.unique(stamps)[:100]
+        if self.is_integer:
+            return f" (the stamps are {int(np.gcd.reduce(np.diff(unique)))} apart)" if unique.size > 1 else ""
+        guess = pd.infer_freq(pd.DatetimeIndex(unique)) if unique.size > 2 else None
+        return f" (they look like freq={guess!r})" if guess else ""

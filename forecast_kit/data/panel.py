@@ -1,0 +1,348 @@
+"""The panel: many series of one kind, side by side, in flat arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecast_kit.data import regularize as reg
+from forecast_kit.data.frequency import TimeAxis
+from forecast_kit.data.schema import PanelSchema
+from forecast_kit.errors import (
+    ArgumentError,
+    ArtifactError,
+    DataError,
+    SchemaError,
+    TimeIndexError,
+    TooShortError,
+    name_some,
+)
+from forecast_kit.typing import Bools, Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Series of one frequency, ragged, without NaN, immutable.
+
+    Built with `Panel.from_frame`. Series `i` owns the rows `indptr[i]:indptr[i + 1]`; its first row
+    is step `start[i]` of the time axis, and every following row is one step later.
+
+    Attributes:
+        schema: what the columns mean.
+        axis: from whole steps to stamps and back.
+        ids: `[N]` text or integers, sorted.
+        start: `[N]` the step of each series' first row.
+        indptr: `[N + 1]` row offsets.
+        y: `[R]` target; where not observed, the last observed value.
+        observed: `[R]` where `y` is real.
+        past: `[R, P]` past-only covariates.
+        future: `[R, K]` known-future covariates.
+        static: `[N, S]` static covariates.
+
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 3], "y": [5.0, 6.0, 7.0]})
+    >>> panel = Panel.from_frame(frame, freq=1)
+    >>> panel
+    Panel(1 series, 3 rows, freq=1, 1 .. 3)
+    >>> panel.split(1)[0].y
+    array([5., 6.])
+    """
+
+    schema: PanelSchema
+    axis: TimeAxis
+    ids: np.ndarray
+    start: Ints
+    indptr: Ints
+    y: Floats
+    observed: Bools
+    past: Floats
+    future: Floats
+    static: Floats
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: pd.DataFrame,
+        schema: PanelSchema | None = None,
+        *,
+        static: pd.DataFrame | None = None,
+        gaps: reg.Gaps = "error",
+        **fields: Any,
+    ) -> Panel:
+        """The panel that a long frame holds: one row for each series and time stamp.
+
+        Args:
+            df: columns `unique_id`, `ds`, `y` and the covariates; other names go into the schema.
+                Rows in any order.
+            schema: the columns' roles; or give its fields directly (`freq="h"`, `id_col="store"`).
+            static: one row a series: the id column and the schema's static columns.
+            gaps: `"error"` refuses missing rows and values, `"mask"` accepts them as unobserved.
+
+        Raises:
+            SchemaError, TimeIndexError, DataError: see `regularize`.
+        """
+        if schema is None:
+            schema = PanelSchema.from_dict(fields)
+        elif fields:
+            raise ArgumentError(f"give a schema or its fields, not both; fields given: {name_some(fields)}")
+        rows = reg.regularize(df, schema, gaps=gaps)
+        return cls(
+            schema, rows.axis, rows.ids, rows.start, rows.indptr, rows.y, rows.observed, rows.past, rows.future,
+            _static_values(static, schema, rows.ids),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        first, last = self.axis.stamps(np.array([self.start.min(), self.last.max()]))
+        return f"Panel({len(self)} series, {len(self.y)} rows, freq={self.schema.freq!r}, {first} .. {last})"
+
+    @property
+    def lengths(self) -> Ints:
+        """`[N]` the number of rows of each series."""
+        return np.diff(self.indptr)
+
+    @property
+    def last(self) -> Ints:
+        """`[N]` the step of each series' last row: the cutoff of a forecast made now."""
+        return self.start + self.lengths - 1
+
+    @property
+    def season_length(self) -> int:
+        """Steps in a season."""
+        return self.schema.season_length
+
+    @property
+    def row_steps(self) -> Ints:
+        """`[R]` the step of every row."""
+        return np.arange(len(self.y)) + np.repeat(self.start - self.indptr[:-1], self.lengths)
+
+    @property
+    def series(self) -> Iterator[tuple[Any, Floats]]:
+        """Each id with its target, a view."""
+        for k, name in enumerate(self.ids.tolist()):
+            yield name, self.y[self.indptr[k] : self.indptr[k + 1]]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The long frame, sorted by series and time; unobserved targets are NaN."""
+        schema = self.schema
+        columns: dict[str, Any] = {
+            schema.id_col: np.repeat(self.ids, self.lengths),
+            schema.time_col: self.axis.stamps(self.row_steps),
+            schema.target_col: np.where(self.observed, self.y, np.nan),
+        }
+        columns |= {name: self.past[:, k] for k, name in enumerate(schema.past)}
+        columns |= {name: self.future[:, k] for k, name in enumerate(schema.future)}
+        return pd.DataFrame(columns)
+
+    def locate(self, ids: np.ndarray) -> Ints:
+        """The position of each id in this panel, -1 where the panel has no such series."""
+        return pd.Index(self.ids).get_indexer(pd.Index(ids)).astype(np.int64)
+
+    def take(self, ids: Any) -> Panel:
+        """The named series alone, in the order of the panel.
+
+        Raises:
+            DataError: a name is not in the panel.
+        """
+        wanted = np.atleast_1d(np.asarray(ids))
+        at = self.locate(wanted)
+        if (at < 0).any():
+            raise DataError(f"series not in the panel: {name_some(wanted[at < 0].tolist())}; "
+                            f"it has {name_some(self.ids[:5].tolist())} and others")  # fmt: skip
+        return self._rows(np.unique(at), np.zeros(len(self), np.int64), self.lengths)
+
+    def before(self, cutoff: Ints) -> Panel:
+        """Each series up to and including its cutoff.
+
+        Args:
+            cutoff: `[N]` the last step to keep.
+
+        Raises:
+            TooShortError: a series has no row up to its cutoff.
+        """
+        keep = np.minimum(cutoff - self.start + 1, self.lengths)
+        if (keep < 1).any():
+            raise TooShortError(f"no observation up to the cutoff in series {name_some(self.ids[keep < 1].tolist())}")
+        return self._rows(np.arange(len(self)), np.zeros(len(self), np.int64), keep)
+
+    def tail(self, rows: int) -> Panel:
+        """The last rows of each series: all of a shorter one."""
+        keep = np.minimum(self.lengths, max(rows, 1))
+        return self._rows(np.arange(len(self)), self.lengths - keep, keep)
+
+    def split(self, horizon: int) -> tuple[Panel, Panel]:
+        """The panel without its last `horizon` steps, and those steps.
+
+        Raises:
+            TooShortError: a series would have nothing left.
+        """
+        if horizon < 1:
+            raise ArgumentError(f"horizon must be at least 1, got {horizon}")
+        keep = self.lengths - horizon
+        if (keep < 1).any():
+            raise TooShortError(
+                f"{int((keep < 1).sum())} series have {horizon} observations or fewer, nothing is left before a "
+                f"horizon of {horizon}: {name_some(self.ids[keep < 1].tolist())}; drop them or shorten the horizon"
+            )
+        every, nothing = np.arange(len(self)), np.zeros(len(self), np.int64)
+        return self._rows(every, nothing, keep), self._rows(every, keep, np.full(len(self), horizon))
+
+    def _rows(self, series: Ints, skip: Ints, keep: Ints) -> Panel:
+        """The chosen series, each without its first `skip` rows and cut to `keep` rows."""
+        skip, keep = skip[series], keep[series]
+        indptr = np.concatenate([[0], np.cumsum(keep)]).astype(np.int64)
+        if len(series) == len(self) and not skip.any() and (keep == self.lengths).all():
+            return self
+        rows = np.arange(indptr[-1]) + np.repeat(self.indptr[series] + skip - indptr[:-1], keep)
+        return replace(
+            self, ids=self.ids[series], start=self.start[series] + skip, indptr=indptr, y=self.y[rows],
+            observed=self.observed[rows], past=self.past[rows], future=self.future[rows],
+            static=self.static[series],
+        )  # fmt: skip
+
+    def horizon_steps(self, horizon: int) -> Ints:
+        """`[N, H]` the steps after each series' last row."""
+        return self.last[:, None] + np.arange(1, horizon + 1)
+
+    def horizon_stamps(self, horizon: int) -> np.ndarray:
+        """`[N, H]` the stamps after each series' last row."""
+        return self.axis.stamps(self.horizon_steps(horizon))
+
+    def future_frame(self, horizon: int) -> pd.DataFrame:
+        """The frame to fill with known-future covariates: every series, the next `horizon` stamps."""
+        frame = pd.DataFrame(
+            {
+                self.schema.id_col: np.repeat(self.ids, horizon),
+                self.schema.time_col: self.horizon_stamps(horizon).ravel(),
+            }
+        )
+        return frame.assign(**{name: np.nan for name in self.schema.future})
+
+    def future_values(self, future: pd.DataFrame | np.ndarray | None, horizon: int) -> Floats:
+        """`[N, H, K]` the known-future covariates of the steps to come.
+
+        Args:
+            future: a frame as `future_frame` gives it, filled (more rows do no harm), or the values
+                themselves; None where the schema has no future covariates.
+            horizon: steps to come.
+
+        Raises:
+            SchemaError, DataError: the frame is missing, or lacks columns, rows or values.
+        """
+        names = self.schema.future
+        shape = (len(self), horizon, len(names))
+        if not names:
+            return np.empty(shape)
+        if future is None:
+            raise SchemaError(
+                f"the known-future covariates {name_some(names)} are needed for the next {horizon} steps; "
+                f"fill the frame that panel.future_frame({horizon}) gives, and pass it as future="
+            )
+        if isinstance(future, np.ndarray):
+            if future.shape != shape:
+                raise SchemaError(f"future values must have shape {shape} (series, horizon, covariate), "
+                                  f"got {future.shape}")  # fmt: skip
+            return future
+        reg.check_columns(future, self.schema, target=False)
+        stamps = reg.check_times(future, self.schema)
+        at = self.locate(future[self.schema.id_col].to_numpy())
+        mine = np.flatnonzero(at >= 0)
+        lead = self.axis.steps(stamps[mine]) - self.last[at[mine]] - 1 if mine.size else np.empty(0, np.int64)
+        inside = (lead >= 0) & (lead < horizon)
+        series, lead, rows = at[mine][inside], lead[inside], mine[inside]
+        seen = np.zeros(shape[:2], np.int64)
+        np.add.at(seen, (series, lead), 1)
+        if (seen > 1).any():
+            twice = self._first_places(seen > 1, horizon)
+            raise TimeIndexError(f"the future frame has duplicate rows: {twice}; keep one for each series and stamp")
+        values = np.full(shape, np.nan)
+        values[series, lead] = reg.stack(future.iloc[rows], names)
+        for k, name in enumerate(names):
+            bad = ~np.isfinite(values[:, :, k])
+            if bad.any():
+                raise DataError(
+                    f"the future frame lacks {int(bad.sum())} values of {name!r}: {self._first_places(bad, horizon)}"
+                )
+        return values
+
+    def _first_places(self, bad: Bools, horizon: int) -> str:
+        """The ranges in which `bad [N, H]` is set, for the first five series."""
+        stamps = self.horizon_stamps(horizon)
+        series = np.flatnonzero(bad.any(axis=1))
+        ranges = [(self.ids[k], stamps[k][bad[k]]) for k in series[:5]]
+        shown = ", ".join(f"{name} from {when[0]} to {when[-1]}" for name, when in ranges)
+        return f"{shown} and {len(series) - 5} more series" if len(series) > 5 else shown
+
+    def save(self, path: Path) -> None:
+        """Writes the panel into one `.npz` file, without pickle."""
+        axis = {"freq": self.axis.freq, "origin": self.axis.origin if self.axis.is_integer else str(self.axis.origin)}
+        meta = json.dumps({"schema": self.schema.to_dict(), "axis": axis})
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file, meta=np.array(meta), ids=self.ids, start=self.start, indptr=self.indptr, y=self.y,
+                observed=self.observed, past=self.past, future=self.future, static=self.static,
+            )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> Panel:
+        """The panel that `save` wrote.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                meta = json.loads(str(file["meta"]))
+                arrays = {name: file[name] for name in file.files if name != "meta"}
+            axis = meta["axis"]
+            origin = axis["origin"] if isinstance(axis["freq"], int) else pd.Timestamp(axis["origin"])
+            return cls(PanelSchema.from_dict(meta["schema"]), TimeAxis(axis["freq"], origin), **arrays)
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise ArtifactError(f"cannot read the panel {path.name}: {error}; the file is damaged or foreign") from error
+
+
+def split_future(df: pd.DataFrame, schema: PanelSchema) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The rows up to each series' last target, and the rows after it that carry known-future covariates.
+
+    One frame may hold both: history with `y`, then rows whose `y` is empty and whose covariates are
+    known. The second frame is None where the schema has no future covariates or no such rows.
+    """
+    reg.check_columns(df, schema)
+    if not schema.future:
+        return df, None
+    known = df[schema.target_col].notna()
+    last = df[schema.time_col].where(known).groupby(df[schema.id_col]).transform("max")
+    ahead = df[schema.time_col] > last
+    return df[~ahead], (df[ahead] if ahead.any() else None)
+
+
+def _static_values(static: pd.DataFrame | None, schema: PanelSchema, ids: np.ndarray) -> Floats:
+    """`[N, S]` the static covariates in the order of the ids."""
+    if not schema.static:
+        if static is not None:
+            raise SchemaError("a static frame was given, but the schema names no static columns")
+        return np.empty((len(ids), 0))
+    if static is None:
+        raise SchemaError(f"the schema names static columns {name_some(schema.static)}: pass their frame as static=")
+    missing = [name for name in (schema.id_col, *schema.static) if name not in static.columns]
+    if missing:
+        raise SchemaError(f"the static frame lacks columns {name_some(missing)}; it has {name_some(static.columns)}")
+    at = pd.Index(static[schema.id_col])
+    if at.has_duplicates:
+        raise SchemaError(f"the static frame must have one row a series, but these come twice: "
+                          f"{name_some(at[at.duplicated()].unique())}")  # fmt: skip
+    rows = at.get_indexer(pd.Index(ids))
+    if (rows < 0).any():
+        raise SchemaError(f"the static frame lacks series {name_some(ids[rows < 0].tolist())}")
+    values = reg.stack(static, schema.static)[rows]
+    if not np.isfinite(values).all():
+        raise DataError(f"static covariates are missing or infinite for series "
+                        f"{name_some(ids[~np.isfinite(values).all(axis=1)].tolist())}")  # fmt: skip
+    return values

@@ -1,0 +1,83 @@
+"""What the columns of a frame mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from forecast_kit.data.frequency import default_season_length, normalize_frequency
+from forecast_kit.errors import SchemaError, name_some, nearest
+
+
+@dataclass(frozen=True)
+class PanelSchema:
+    """The roles of a frame's columns, and the frequency of its time stamps.
+
+    Args:
+        freq: a pandas offset alias (`"h"`, `"MS"`, `"B"`, ...), or the whole number of time units
+            in a step where the time column holds integers. Stated, never guessed.
+        season_length: steps in a season, used by seasonal forecasters and by MASE; by default what
+            the frequency suggests (24 for `"h"`, 12 for `"MS"`, 1 for integers).
+        static: columns of a frame of their own, one row a series, that do not change in time.
+        past: columns known up to the cutoff only.
+        future: columns known ahead of time (weather forecasts, holidays, prices).
+        id_col, time_col, target_col: the names of the three columns that every panel has.
+
+    Raises:
+        SchemaError: the frequency is unknown, or a column has two roles.
+
+    >>> PanelSchema(freq="H").season_length
+    24
+    """
+
+    freq: str | int
+    season_length: int = 0
+    static: tuple[str, ...] = ()
+    past: tuple[str, ...] = ()
+    future: tuple[str, ...] = ()
+    id_col: str = "unique_id"
+    time_col: str = "ds"
+    target_col: str = "y"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "freq", normalize_frequency(self.freq))
+        if not isinstance(self.season_length, int) or self.season_length < 0:
+            raise SchemaError(f"season_length must be a whole number of steps, got {self.season_length!r}")
+        if self.season_length == 0:
+            object.__setattr__(self, "season_length", default_season_length(self.freq))
+        for role in ("static", "past", "future"):
+            columns = getattr(self, role)
+            if isinstance(columns, str):
+                raise SchemaError(f"{role} takes a list of column names, got the text {columns!r}")
+            object.__setattr__(self, role, tuple(columns))
+        names = [self.id_col, self.time_col, self.target_col, *self.static, *self.past, *self.future]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise SchemaError(f"each column has one role, but these have two: {name_some(twice)}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the long frame must have, in order."""
+        return (self.id_col, self.time_col, self.target_col, *self.past, *self.future)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schema as JSON can hold it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PanelSchema:
+        """The schema that `to_dict` wrote, or that a user typed.
+
+        Raises:
+            SchemaError: a key is unknown, or `freq` is missing.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise SchemaError(
+                    f"unknown schema key {key!r}; known are {', '.join(known)}.{nearest(str(key), known)}"
+                )
+        if "freq" not in values:
+            raise SchemaError("the schema lacks freq: state the frequency of the time stamps, such as 'h' or 'MS'")
+        return cls(**values)
