@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.tseries.frequencies import to_offset
 from pandas.tseries.offsets import BaseOffset
 
-from forecast_kit.errors import SchemaError, TimeIndexError, name_some
+from forecast_kit.errors import SchemaError, TimeIndexError
 from forecast_kit.typing import Bools, Ints
 
 # What pandas 2 and its predecessors wrote, and people still type.
@@ -59,6 +59,17 @@ def normalize_frequency(freq: str | int) -> str | int:
     if offset.n < 1:
         raise SchemaError(f"freq must go forward in time, got {freq!r}")
     return offset.freqstr
+
+
+def show_stamps(stamps: np.ndarray) -> list[str]:
+    """Stamps as people write them: without a time of day that is midnight, without empty fractions.
+
+    >>> show_stamps(np.array(["2020-01-01T00", "2020-01-01T06"], "datetime64[us]"))
+    ['2020-01-01', '2020-01-01 06:00:00']
+    """
+    if not np.issubdtype(stamps.dtype, np.datetime64):
+        return [str(stamp) for stamp in stamps.tolist()]
+    return [str(pd.Timestamp(stamp)).removesuffix(" 00:00:00") for stamp in stamps]
 
 
 def default_season_length(freq: str | int) -> int:
@@ -181,8 +192,8 @@ class TimeAxis:
     def _refuse_off_grid(self, stamps: np.ndarray, off: Bools) -> None:
         if off.any():
             raise TimeIndexError(
-                f"{int(off.sum())} time stamps do not lie on the grid freq={self.freq!r} through {self.origin}: "
-                f"{name_some(str(s) for s in np.unique(stamps[off]))}. State the frequency that the data have"
+                f"{int(off.sum())} time stamps do not lie on the grid freq={self.freq!r} through {self.origin}, such as "
+                f"{', '.join(show_stamps(np.unique(stamps[off])[:5]))}. State the frequency that the data have"
                 f"{self._guess(stamps)}, or move the stamps onto the grid"
             )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from forecast_kit.data import regularize as reg
-from forecast_kit.data.frequency import TimeAxis
+from forecast_kit.data.frequency import TimeAxis, show_stamps
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import (
     ArgumentError,
@@ -100,7 +100,7 @@ class Panel:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        first, last = self.axis.stamps(np.array([self.start.min(), self.last.max()]))
+        first, last = show_stamps(self.axis.stamps(np.array([self.start.min(), self.last.max()])))
         return f"Panel({len(self)} series, {len(self.y)} rows, freq={self.schema.freq!r}, {first} .. {last})"
 
     @property
@@ -143,7 +143,7 @@ class Panel:
 
     def locate(self, ids: np.ndarray) -> Ints:
         """The position of each id in this panel, -1 where the panel has no such series."""
-        return pd.Index(self.ids).get_indexer(pd.Index(ids)).astype(np.int64)
+        return positions(self.ids, ids)
 
     def take(self, ids: Any) -> Panel:
         """The named series alone, in the order of the panel.
@@ -276,7 +276,7 @@ class Panel:
         """The ranges in which `bad [N, H]` is set, for the first five series."""
         stamps = self.horizon_stamps(horizon)
         series = np.flatnonzero(bad.any(axis=1))
-        ranges = [(self.ids[k], stamps[k][bad[k]]) for k in series[:5]]
+        ranges = [(self.ids[k], show_stamps(stamps[k][bad[k]])) for k in series[:5]]
         shown = ", ".join(f"{name} from {when[0]} to {when[-1]}" for name, when in ranges)
         return f"{shown} and {len(series) - 5} more series" if len(series) > 5 else shown
 
@@ -306,6 +306,11 @@ class Panel:
             return cls(PanelSchema.from_dict(meta["schema"]), TimeAxis(axis["freq"], origin), **arrays)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise ArtifactError(f"cannot read the panel {path.name}: {error}; the file is damaged or foreign") from error
+
+
+def positions(known: np.ndarray, ids: np.ndarray) -> Ints:
+    """`[N]` where each id stands in `known`, -1 where it does not; text and numbers are never equal."""
+    return pd.Index(known).get_indexer(pd.Index(ids)).astype(np.int64)
 
 
 def split_future(df: pd.DataFrame, schema: PanelSchema) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from forecast_kit.data.frequency import TimeAxis
+from forecast_kit.data.frequency import TimeAxis, show_stamps
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ArgumentError, DataError, SchemaError, TimeIndexError, name_some, nearest
 from forecast_kit.typing import Bools, Floats, Ints
@@ -222,9 +222,7 @@ def _refuse_infinite(names: np.ndarray, steps: Ints, axis: TimeAxis, columns: di
 
 def _places(names: np.ndarray, steps: Ints, axis: TimeAxis) -> str:
     """Where something is wrong, as `id at stamp`, at most five places."""
-    stamps = axis.stamps(steps[:5])
-    if not axis.is_integer:
-        stamps = pd.DatetimeIndex(stamps).strftime("%Y-%m-%d %H:%M:%S").str.removesuffix(" 00:00:00").to_numpy()
+    stamps = show_stamps(axis.stamps(steps[:5]))
     shown = ", ".join(f"{name} at {stamp}" for name, stamp in zip(names[:5].tolist(), stamps, strict=True))
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 

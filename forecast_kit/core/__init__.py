@@ -1,0 +1,1 @@
+"""What every forecaster is, what it returns, and how time is split."""

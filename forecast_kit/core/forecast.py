@@ -1,0 +1,93 @@
+"""A forecast: a number, and if asked quantiles, for every series and step after its cutoff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecast_kit.errors import ArgumentError
+from forecast_kit.typing import Floats
+
+
+def check_levels(levels: Iterable[float]) -> tuple[float, ...]:
+    """The levels, sorted and each once.
+
+    Raises:
+        ArgumentError: a level is not strictly between 0 and 1.
+
+    >>> check_levels([0.9, 0.1])
+    (0.1, 0.9)
+    """
+    if isinstance(levels, str) or not all(isinstance(q, int | float | np.floating) for q in levels):
+        raise ArgumentError(f"levels are numbers between 0 and 1, such as (0.1, 0.9); got {levels!r}")
+    checked = tuple(sorted({float(q) for q in levels}))
+    bad = [q for q in checked if not 0.0 < q < 1.0]
+    if bad:
+        raise ArgumentError(f"levels are quantile probabilities strictly between 0 and 1, such as (0.1, 0.9); got {bad}")
+    return checked
+
+
+def level_column(level: float) -> str:
+    """The column that holds a level: `q10` for 0.1, `q2_5` for 0.025 (no dots: the MLflow UI cannot show them).
+
+    >>> level_column(0.1), level_column(0.975)
+    ('q10', 'q97_5')
+    """
+    return "q" + f"{100 * level:.6f}".rstrip("0").rstrip(".").replace(".", "_")
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Point and quantile forecasts of N series over H steps.
+
+    Attributes:
+        model: the forecaster's name.
+        ids: `[N]` series.
+        cutoff: `[N]` the last observed stamp of each.
+        ds: `[N, H]` the stamps that are forecast; step 1 is the first after the cutoff.
+        mean: `[N, H]` the point forecast, in the target's unit.
+        levels: `[Q]` quantile probabilities, ascending.
+        quantiles: `[N, H, Q]`, never crossing.
+        fallback: `[N]` the simpler method that had to step in for a series, empty text where none had to.
+    """
+
+    model: str
+    ids: np.ndarray
+    cutoff: np.ndarray
+    ds: np.ndarray
+    mean: Floats
+    levels: tuple[float, ...]
+    quantiles: Floats
+    fallback: np.ndarray
+
+    @property
+    def horizon(self) -> int:
+        """Steps ahead."""
+        return self.mean.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Forecast({self.model!r}, {len(self)} series, horizon={self.horizon}, levels={self.levels})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """The long frame `unique_id, ds, cutoff, model, mean, q10, ...`, one row for each series and step.
+
+        A column `fallback` follows where a simpler method had to step in for a series.
+        """
+        columns: dict[str, Any] = {
+            "unique_id": np.repeat(self.ids, self.horizon),
+            "ds": self.ds.ravel(),
+            "cutoff": np.repeat(self.cutoff, self.horizon),
+            "model": self.model,
+            "mean": self.mean.ravel(),
+        }
+        columns |= {level_column(q): self.quantiles[:, :, k].ravel() for k, q in enumerate(self.levels)}
+        if (self.fallback != "").any():
+            columns["fallback"] = np.repeat(self.fallback, self.horizon)
+        return pd.DataFrame(columns)

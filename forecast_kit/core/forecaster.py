@@ -1,0 +1,282 @@
+"""The one interface of neural networks and statistical baselines."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from forecast_kit.core.forecast import Forecast, check_levels
+from forecast_kit.data.panel import Panel
+from forecast_kit.data.schema import PanelSchema
+from forecast_kit.errors import ArgumentError, ArtifactError, ForecastError, NotFittedError, name_some, nearest
+from forecast_kit.typing import Floats
+
+FORMAT_VERSION = 1
+_FILE, _ARRAYS, _HISTORY = "forecaster.json", "arrays.npz", "history.npz"
+
+# Where the forecasters of this package live, so that a saved one is found without importing them all.
+_HOMES = {
+    "Naive": "forecast_kit.models.naive",
+    "SeasonalNaive": "forecast_kit.models.naive",
+    "ETS": "forecast_kit.models.statistical",
+    "NeuralForecaster": "forecast_kit.models.neural",
+}
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """How far a fit has come: `done` of `total` units, and the latest measures of it."""
+
+    done: int
+    total: int
+    logs: dict[str, float]
+
+
+FitCallback = Callable[[FitProgress], None]
+
+
+class Forecaster(ABC):
+    """Learns from a panel and forecasts its series.
+
+    A subclass stores its constructor's arguments verbatim under their own names, keeps what it
+    learns in attributes that end in `_`, and writes `_fit`, `_predict`, `_state` and `_restore`.
+
+    Attributes:
+        horizon: the steps ahead that `predict` takes when none are given; None where it must be told.
+        schema_: the fitted panel's schema.
+        history_: the rows that a forecast needs, the last `context_length` of each series; None
+            after a load from an artefact that holds no rows.
+    """
+
+    horizon: int | None = None
+    schema_: PanelSchema | None = None
+    history_: Panel | None = None
+    _known: ClassVar[dict[str, type[Forecaster]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Forecaster._known[cls.__name__] = cls
+
+    # ---- to be written by each forecaster
+
+    @property
+    @abstractmethod
+    def context_length(self) -> int:
+        """The rows of each series that a forecast needs."""
+
+    @abstractmethod
+    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+        """Learns from the panel."""
+
+    @abstractmethod
+    def _predict(
+        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
+    ) -> tuple[Floats, Floats]:
+        """Means `[N, H]` and quantiles `[N, H, Q]` of the history's series; `future` is `[N, H, K]`."""
+
+    @abstractmethod
+    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What was learned: JSON values and arrays; other files may go into the folder."""
+
+    @abstractmethod
+    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Takes back what `_state` gave."""
+
+    # ---- what users call
+
+    @property
+    def name(self) -> str:
+        """The name that forecast frames carry."""
+        return type(self).__name__
+
+    def fit(self, panel: Panel, *, callbacks: Sequence[FitCallback] = ()) -> Self:
+        """This forecaster, fitted.
+
+        Args:
+            panel: the training part; nothing after its last row is ever seen.
+            callbacks: called with a `FitProgress` as the fit goes on.
+        """
+        if not isinstance(panel, Panel):
+            raise ArgumentError(f"fit takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)")
+        self._fit(panel, callbacks)
+        self.schema_ = panel.schema
+        self.history_ = panel.tail(self.context_length)
+        return self
+
+    def predict(
+        self,
+        horizon: int | None = None,
+        *,
+        levels: Iterable[float] = (),
+        history: Panel | pd.DataFrame | None = None,
+        future: pd.DataFrame | np.ndarray | None = None,
+    ) -> Forecast:
+        """The forecast after each series' last row.
+
+        Args:
+            horizon: steps ahead; by default the forecaster's own.
+            levels: quantile probabilities, such as `(0.1, 0.9)`.
+            history: new data to forecast from, without training; by default the end of the
+                training data.
+            future: known-future covariates of the steps ahead, see `Panel.future_frame`.
+
+        Raises:
+            NotFittedError: before `fit`, or without history.
+            ArgumentError: the horizon or a level is out of range.
+            ForecastError: the model returned something that is no finite number.
+        """
+        panel = self._history(history)
+        steps = self._horizon(horizon)
+        wanted = check_levels(levels)
+        mean, quantiles = self._predict(panel, steps, wanted, panel.future_values(future, steps))
+        bad = ~(np.isfinite(mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2)))
+        if bad.any():
+            raise ForecastError(f"{self.name} returned values that are not finite for {int(bad.sum())} series: "
+                                f"{name_some(panel.ids[bad].tolist())}")  # fmt: skip
+        return Forecast(
+            self.name, panel.ids, panel.axis.stamps(panel.last), panel.horizon_stamps(steps), mean, wanted,
+            quantiles, self._fallbacks(panel),
+        )  # fmt: skip
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's arguments, as they were given."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def clone(self) -> Self:
+        """The same forecaster, not fitted."""
+        return type(self)(**self.get_params())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+
+    def save(self, path: str | Path, *, history: bool | Panel = False) -> None:
+        """Writes the fitted forecaster into a folder: JSON, `.npz` and `.h5`, no pickle.
+
+        Args:
+            path: a folder that does not exist yet. It appears whole or not at all.
+            history: whether to keep the rows that a forecast needs, so that `predict` works without
+                `history=`; or the panel whose last rows to keep. By default no data row is written.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ArtifactError: the path exists.
+        """
+        self._check_fitted()
+        target = Path(path)
+        if target.exists():
+            raise ArtifactError(f"{target} exists; choose another path, or remove it first")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-{uuid.uuid4().hex[:8]}", dir=target.parent))
+        try:
+            values, arrays = self._state(staging)
+            assert self.schema_ is not None
+            document = {
+                "format_version": FORMAT_VERSION,
+                "forecaster": type(self).__name__,
+                "params": {k: asdict(v) if is_dataclass(v) else v for k, v in self.get_params().items()},  # type: ignore[arg-type]
+                "schema": self.schema_.to_dict(),
+                "state": values,
+            }
+            (staging / _FILE).write_text(json.dumps(document, indent=1))
+            with (staging / _ARRAYS).open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            rows = self.history_ if history is True else history
+            if isinstance(rows, Panel):
+                rows.tail(self.context_length).save(staging / _HISTORY)
+            staging.chmod(0o755)
+            os.replace(staging, target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    @staticmethod
+    def load(path: str | Path) -> Forecaster:
+        """The forecaster that `save` wrote, of whichever class it was.
+
+        Raises:
+            ArtifactError: the folder is no saved forecaster, is damaged, or is of a newer version.
+        """
+        folder = Path(path)
+        try:
+            document = json.loads((folder / _FILE).read_text())
+            version, name = document["format_version"], document["forecaster"]
+            if version > FORMAT_VERSION:
+                raise ArtifactError(
+                    f"{folder} was written in format {version}, this forecast_kit reads up to {FORMAT_VERSION}; "
+                    f"upgrade forecast_kit"
+                )
+            forecaster = find_forecaster(name)(**document["params"])
+            with np.load(folder / _ARRAYS, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+            forecaster.schema_ = PanelSchema.from_dict(document["schema"])
+            forecaster._restore(folder, document["state"], arrays)
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{folder} holds no saved forecaster: {Path(error.filename).name} is missing") from error
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise ArtifactError(f"cannot read the forecaster in {folder}: {error!r}; it is damaged or foreign") from error
+        if (folder / _HISTORY).exists():
+            forecaster.history_ = Panel.load(folder / _HISTORY)
+        return forecaster
+
+    # ---- shared by the above
+
+    def _fallbacks(self, history: Panel) -> np.ndarray:
+        """`[N]` the simpler method that stepped in for each series, empty where none did."""
+        return np.full(len(history), "", dtype=np.str_)
+
+    def _check_fitted(self) -> None:
+        if self.schema_ is None:
+            raise NotFittedError(f"{self.name} is not fitted; call fit(panel) first")
+
+    def _history(self, history: Panel | pd.DataFrame | None) -> Panel:
+        self._check_fitted()
+        if history is None:
+            if self.history_ is None:
+                raise NotFittedError(
+                    f"{self.name} was saved without data rows; pass history= the recent past of the series to forecast "
+                    f"(the last {self.context_length} steps at least), or save it with history=True"
+                )
+            return self.history_
+        if isinstance(history, pd.DataFrame):
+            return Panel.from_frame(history, self.schema_)
+        assert self.schema_ is not None
+        for role in ("freq", "past", "future", "static"):
+            ours, theirs = getattr(self.schema_, role), getattr(history.schema, role)
+            if ours != theirs:
+                raise ArgumentError(f"history has {role}={theirs!r}, but {self.name} was fitted with {role}={ours!r}")
+        return history
+
+    def _horizon(self, horizon: int | None) -> int:
+        steps = self.horizon if horizon is None else horizon
+        if steps is None:
+            raise ArgumentError(f"{self.name} has no horizon of its own; call predict(horizon) with a number of steps")
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+            raise ArgumentError(f"horizon must be a whole number of steps, at least 1; got {steps!r}")
+        return int(steps)
+
+
+def find_forecaster(name: str) -> type[Forecaster]:
+    """The forecaster class of that name: one of the package's, or one that was imported before.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if name not in Forecaster._known and name in _HOMES:
+        importlib.import_module(_HOMES[name])
+    if name not in Forecaster._known:
+        known = sorted({*_HOMES, *Forecaster._known})
+        raise ArgumentError(f"unknown forecaster {name!r}; known are {', '.join(known)}.{nearest(name, known)} "
+                            f"A class of your own must be imported first")  # fmt: skip
+    return Forecaster._known[name]

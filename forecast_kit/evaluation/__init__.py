@@ -1,0 +1,1 @@
+"""Backtests, metrics and pictures. Knows the `Forecaster` interface, never a model."""

@@ -1,0 +1,1 @@
+"""Forecasters: naive and statistical baselines, and recurrent networks."""

@@ -1,0 +1,118 @@
+"""Baselines that repeat what was last seen, over the whole panel at once.
+
+Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed.), 5.2 and 5.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from forecast_kit.core.forecaster import FitCallback, Forecaster
+from forecast_kit.core.splits import check_min_length
+from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.seasonal import seasonal_error
+from forecast_kit.errors import ArgumentError
+from forecast_kit.typing import Floats, Ints
+
+
+def repeat_season(history: Panel, season_length: int, horizon: int) -> Floats:
+    """`[N, H]` the last season of each series, over and over: `y_(T+h) = y_(T+h-m(k+1))`, `k = (h-1) // m`."""
+    ahead = np.arange(horizon) % season_length  # [H]
+    rows = history.indptr[1:, None] - season_length + ahead  # [N, H]
+    return history.y[rows]
+
+
+def normal_quantiles(mean: Floats, deviation: Floats, levels: Sequence[float]) -> Floats:
+    """`[N, H, Q]` quantiles of a normal distribution around the mean `[N, H]`."""
+    z = np.array([NormalDist().inv_cdf(q) for q in levels])
+    return mean[:, :, None] + deviation[:, :, None] * z
+
+
+class SeasonalNaive(Forecaster):
+    """Repeats the last season: the forecast is what was observed one season before.
+
+    `y_(T+h|T) = y_(T+h-m(k+1))` with `k = (h-1) // m`. Its variance is `(k+1) s^2`, where `s^2` is
+    the mean squared seasonal difference of the training part.
+
+    Args:
+        season_length: steps in a season, m; by default the schema's.
+        horizon: steps ahead where `predict` is not told.
+
+    Raises:
+        ArgumentError: a number is below 1.
+        TooShortError: at fit, a series has less than a season.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 4]})
+    >>> SeasonalNaive(2).fit(Panel.from_frame(frame, freq=1)).predict(3).mean
+    array([[3., 4., 3.]])
+    """
+
+    def __init__(self, season_length: int | None = None, *, horizon: int | None = None) -> None:
+        for key, value in (("season_length", season_length), ("horizon", horizon)):
+            if value is not None and value < 1:
+                raise ArgumentError(f"{key} must be at least 1, got {value}")
+        self.season_length = season_length
+        self.horizon = horizon
+        self.season_length_ = season_length or 0
+        self.ids_: np.ndarray = np.empty(0, np.str_)
+        self.deviation_: Floats = np.empty(0)
+
+    @property
+    def context_length(self) -> int:
+        """One season."""
+        return self.season_length_
+
+    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+        self.season_length_ = self.season_length or panel.season_length
+        check_min_length(panel, self.season_length_, f"{self.name} with a season of {self.season_length_} steps")
+        self.ids_, self.deviation_ = panel.ids, _deviation(panel, self.season_length_)
+
+    def _predict(
+        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
+    ) -> tuple[Floats, Floats]:
+        m = self.season_length_
+        check_min_length(history, m, f"{self.name} with a season of {m} steps")
+        mean = repeat_season(history, m, horizon)
+        deviation = known_or_own(self.ids_, self.deviation_, history, _deviation(history, m))
+        seasons: Ints = np.arange(horizon) // m + 1
+        return mean, normal_quantiles(mean, deviation[:, None] * np.sqrt(seasons), levels)
+
+    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"season_length": self.season_length_}, {"ids": self.ids_, "deviation": self.deviation_}
+
+    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.season_length_ = values["season_length"]
+        self.ids_, self.deviation_ = arrays["ids"], arrays["deviation"]
+
+
+class Naive(SeasonalNaive):
+    """Repeats the last value: a random walk's forecast, `y_(T+h|T) = y_T`, with variance `h s^2`.
+
+    Args:
+        horizon: steps ahead where `predict` is not told.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 4]})
+    >>> Naive().fit(Panel.from_frame(frame, freq=1)).predict(2).mean
+    array([[4., 4.]])
+    """
+
+    def __init__(self, *, horizon: int | None = None) -> None:
+        super().__init__(1, horizon=horizon)
+
+
+def _deviation(panel: Panel, season_length: int) -> Floats:
+    """`[N]` the standard deviation of a seasonal step; 0 where the series is too short to tell."""
+    return np.sqrt(np.nan_to_num(seasonal_error(panel, season_length, power=2)))
+
+
+def known_or_own(ids: np.ndarray, learned: Floats, history: Panel, own: Floats) -> Floats:
+    """`[N]` what was learned for the history's series, and its own value for series never seen."""
+    at = positions(ids, history.ids)
+    return np.where(at >= 0, learned[at], own) if len(learned) else own
