@@ -55,14 +55,18 @@ class Forecaster(ABC):
     learns in attributes that end in `_`, and writes `_fit`, `_predict`, `_state` and `_restore`.
 
     Attributes:
+        packages: what must be installed, besides this package, where it is loaded.
         horizon: the steps ahead that `predict` takes when none are given; None where it must be told.
         schema_: the fitted panel's schema.
+        integer_ids_: whether the fitted panel's series are named by numbers.
         history_: the rows that a forecast needs, the last `context_length` of each series; None
             after a load from an artefact that holds no rows.
     """
 
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "pandas")
     horizon: int | None = None
     schema_: PanelSchema | None = None
+    integer_ids_: bool = False
     history_: Panel | None = None
     _known: ClassVar[dict[str, type[Forecaster]]] = {}
 
@@ -113,6 +117,7 @@ class Forecaster(ABC):
             raise ArgumentError(f"fit takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)")
         self._fit(panel, callbacks)
         self.schema_ = panel.schema
+        self.integer_ids_ = panel.ids.dtype.kind == "i"
         self.history_ = panel.tail(self.context_length)
         return self
 
@@ -188,6 +193,7 @@ class Forecaster(ABC):
                 "forecaster": type(self).__name__,
                 "params": {k: asdict(v) if is_dataclass(v) else v for k, v in self.get_params().items()},  # type: ignore[arg-type]
                 "schema": self.schema_.to_dict(),
+                "integer_ids": self.integer_ids_,
                 "state": values,
             }
             (staging / _FILE).write_text(json.dumps(document, indent=1))
@@ -221,6 +227,7 @@ class Forecaster(ABC):
             with np.load(folder / _ARRAYS, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files}
             forecaster.schema_ = PanelSchema.from_dict(document["schema"])
+            forecaster.integer_ids_ = document["integer_ids"]
             forecaster._restore(folder, document["state"], arrays)
         except FileNotFoundError as error:
             raise ArtifactError(f"{folder} holds no saved forecaster: {Path(error.filename).name} is missing") from error

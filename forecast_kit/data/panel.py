@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -71,7 +72,6 @@ class Panel:
         schema: PanelSchema | None = None,
         *,
         static: pd.DataFrame | None = None,
-        gaps: reg.Gaps = "error",
         **fields: Any,
     ) -> Panel:
         """The panel that a long frame holds: one row for each series and time stamp.
@@ -79,9 +79,10 @@ class Panel:
         Args:
             df: columns `unique_id`, `ds`, `y` and the covariates; other names go into the schema.
                 Rows in any order.
-            schema: the columns' roles; or give its fields directly (`freq="h"`, `id_col="store"`).
-            static: one row a series: the id column and the schema's static columns.
-            gaps: `"error"` refuses missing rows and values, `"mask"` accepts them as unobserved.
+            schema: the columns' roles; or give its fields directly (`freq="h"`, `gaps="mask"`,
+                `id_col="store"`).
+            static: one row a series: the id column and the schema's static columns; by default
+                they are looked for in `df`, the same in every row of a series.
 
         Raises:
             SchemaError, TimeIndexError, DataError: see `regularize`.
@@ -90,10 +91,10 @@ class Panel:
             schema = PanelSchema.from_dict(fields)
         elif fields:
             raise ArgumentError(f"give a schema or its fields, not both; fields given: {name_some(fields)}")
-        rows = reg.regularize(df, schema, gaps=gaps)
+        rows = reg.regularize(df, schema)
         return cls(
             schema, rows.axis, rows.ids, rows.start, rows.indptr, rows.y, rows.observed, rows.past, rows.future,
-            _static_values(static, schema, rows.ids),
+            _static_values(static, df, schema, rows.ids),
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -128,6 +129,14 @@ class Panel:
         """Each id with its target, a view."""
         for k, name in enumerate(self.ids.tolist()):
             yield name, self.y[self.indptr[k] : self.indptr[k + 1]]
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with any value, id, stamp or column of the panel."""
+        total = hashlib.sha256(json.dumps([self.schema.to_dict(), str(self.axis.origin)]).encode())
+        for array in (self.ids, self.start, self.indptr, self.y, self.observed, self.past, self.future, self.static):
+            total.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"-")
+        return total.hexdigest()[:16]
 
     def to_frame(self) -> pd.DataFrame:
         """The long frame, sorted by series and time; unobserved targets are NaN."""
@@ -328,25 +337,27 @@ def split_future(df: pd.DataFrame, schema: PanelSchema) -> tuple[pd.DataFrame, p
     return df[~ahead], (df[ahead] if ahead.any() else None)
 
 
-def _static_values(static: pd.DataFrame | None, schema: PanelSchema, ids: np.ndarray) -> Floats:
-    """`[N, S]` the static covariates in the order of the ids."""
+def _static_values(static: pd.DataFrame | None, df: pd.DataFrame, schema: PanelSchema, ids: np.ndarray) -> Floats:
+    """`[N, S]` the static covariates in the order of the ids, from their own frame or from the long one."""
     if not schema.static:
         if static is not None:
             raise SchemaError("a static frame was given, but the schema names no static columns")
         return np.empty((len(ids), 0))
-    if static is None:
-        raise SchemaError(f"the schema names static columns {name_some(schema.static)}: pass their frame as static=")
-    missing = [name for name in (schema.id_col, *schema.static) if name not in static.columns]
+    columns = [schema.id_col, *schema.static]
+    source = df if static is None else static
+    missing = [name for name in columns if name not in source.columns]
     if missing:
-        raise SchemaError(f"the static frame lacks columns {name_some(missing)}; it has {name_some(static.columns)}")
-    at = pd.Index(static[schema.id_col])
+        raise SchemaError(f"static columns are missing: {name_some(missing)}; pass a frame with {name_some(columns)} "
+                          f"as static=, or repeat them in every row")  # fmt: skip
+    unique = source[columns].drop_duplicates() if static is None else source[columns]
+    at = pd.Index(unique[schema.id_col])
     if at.has_duplicates:
-        raise SchemaError(f"the static frame must have one row a series, but these come twice: "
+        raise SchemaError(f"static covariates must have one row a series, but these have several: "
                           f"{name_some(at[at.duplicated()].unique())}")  # fmt: skip
-    rows = at.get_indexer(pd.Index(ids))
+    rows = positions(at.to_numpy(), ids)
     if (rows < 0).any():
         raise SchemaError(f"the static frame lacks series {name_some(ids[rows < 0].tolist())}")
-    values = reg.stack(static, schema.static)[rows]
+    values = reg.stack(unique, schema.static)[rows]
     if not np.isfinite(values).all():
         raise DataError(f"static covariates are missing or infinite for series "
                         f"{name_some(ids[~np.isfinite(values).all(axis=1)].tolist())}")  # fmt: skip

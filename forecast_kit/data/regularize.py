@@ -7,17 +7,13 @@ missing or infinite values) is refused with the series, the column and the dates
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 
 from forecast_kit.data.frequency import TimeAxis, show_stamps
 from forecast_kit.data.schema import PanelSchema
-from forecast_kit.errors import ArgumentError, DataError, SchemaError, TimeIndexError, name_some, nearest
+from forecast_kit.errors import DataError, SchemaError, TimeIndexError, name_some, nearest
 from forecast_kit.typing import Bools, Floats, Ints
-
-Gaps = Literal["error", "mask"]
 
 
 @dataclass(frozen=True)
@@ -38,23 +34,18 @@ class Rows:
     future: Floats
 
 
-def regularize(df: pd.DataFrame, schema: PanelSchema, *, gaps: Gaps = "error") -> Rows:
+def regularize(df: pd.DataFrame, schema: PanelSchema) -> Rows:
     """The frame's rows, checked and sorted.
 
     Args:
         df: long frame with the schema's columns, in any order of rows.
-        schema: the columns' roles and the frequency.
-        gaps: what a missing target means, whether its row is absent or its value is NaN. `"error"`
-            refuses it; `"mask"` marks it unobserved (forecasters carry the last observed value
-            there, networks see that it is not real, and losses leave it out).
+        schema: the columns' roles, the frequency, and whether gaps are accepted.
 
     Raises:
         SchemaError: columns are missing or hold the wrong kind of values.
         TimeIndexError: duplicates, gaps, stamps off the grid.
         DataError: no rows, infinite values, missing values.
     """
-    if gaps not in ("error", "mask"):
-        raise ArgumentError(f"gaps must be 'error' or 'mask', got {gaps!r}")
     check_columns(df, schema)
     stamps = check_times(df, schema)
     codes, ids = check_ids(df, schema)
@@ -76,7 +67,7 @@ def regularize(df: pd.DataFrame, schema: PanelSchema, *, gaps: Gaps = "error") -
     first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     start, end = steps[first], steps[first + sizes - 1]
     full = end - start + 1
-    if gaps == "error":
+    if schema.gaps == "error":
         _refuse_gaps(ids, codes, steps, same, axis, schema)
         _refuse_missing(ids[codes], steps, axis, {schema.target_col: y}, "gaps='mask' accepts them as unobserved")
     elif (full != sizes).any() and (schema.past or schema.future):
@@ -88,7 +79,7 @@ def regularize(df: pd.DataFrame, schema: PanelSchema, *, gaps: Gaps = "error") -
 
     indptr = np.concatenate([[0], np.cumsum(full)]).astype(np.int64)
     observed = np.ones(len(y), bool)
-    if gaps == "mask":
+    if schema.gaps == "mask":
         y, observed = _mask(y, indptr[codes] + steps - start[codes], indptr, ids)
     return Rows(axis, ids, start, indptr, y, observed, past, future)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from forecast_kit.data.frequency import default_season_length, normalize_frequency
 from forecast_kit.errors import SchemaError, name_some, nearest
@@ -22,6 +22,9 @@ class PanelSchema:
         static: columns of a frame of their own, one row a series, that do not change in time.
         past: columns known up to the cutoff only.
         future: columns known ahead of time (weather forecasts, holidays, prices).
+        gaps: what a missing target means, whether its row is absent or its value empty. `"error"`
+            refuses it; `"mask"` marks it unobserved: forecasters carry the last observed value
+            there, networks see that it is not real, losses and metrics leave it out.
         id_col, time_col, target_col: the names of the three columns that every panel has.
 
     Raises:
@@ -36,6 +39,7 @@ class PanelSchema:
     static: tuple[str, ...] = ()
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
+    gaps: Literal["error", "mask"] = "error"
     id_col: str = "unique_id"
     time_col: str = "ds"
     target_col: str = "y"
@@ -46,6 +50,8 @@ class PanelSchema:
             raise SchemaError(f"season_length must be a whole number of steps, got {self.season_length!r}")
         if self.season_length == 0:
             object.__setattr__(self, "season_length", default_season_length(self.freq))
+        if self.gaps not in ("error", "mask"):
+            raise SchemaError(f"gaps must be 'error' or 'mask', got {self.gaps!r}")
         for role in ("static", "past", "future"):
             columns = getattr(self, role)
             if isinstance(columns, str):

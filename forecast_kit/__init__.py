@@ -1,0 +1,68 @@
+"""forecast_kit: recurrent networks and statistical baselines for panels of time series, tracked in MLflow.
+
+The public names below are imported on first use, so that `import forecast_kit` itself is quick and
+needs neither Keras nor MLflow.
+
+>>> import forecast_kit as fk
+>>> frame, schema = fk.load("air_passengers")
+>>> panel = fk.Panel.from_frame(frame, schema)
+>>> forecast = fk.SeasonalNaive().fit(panel).predict(12, levels=(0.1, 0.9))
+>>> forecast.to_frame().columns.tolist()
+['unique_id', 'ds', 'cutoff', 'model', 'mean', 'q10', 'q90']
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from forecast_kit._version import __version__
+
+if TYPE_CHECKING:
+    from forecast_kit.core.forecast import Forecast as Forecast
+    from forecast_kit.core.forecaster import Forecaster as Forecaster
+    from forecast_kit.core.splits import RollingOrigin as RollingOrigin
+    from forecast_kit.data.datasets import load as load
+    from forecast_kit.data.panel import Panel as Panel
+    from forecast_kit.data.schema import PanelSchema as PanelSchema
+    from forecast_kit.evaluation.backtest import Backtest as Backtest
+    from forecast_kit.evaluation.backtest import backtest as backtest
+    from forecast_kit.evaluation.plots import plot_forecast as plot_forecast
+    from forecast_kit.models.naive import Naive as Naive
+    from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
+    from forecast_kit.models.neural import NeuralForecaster as NeuralForecaster
+    from forecast_kit.models.neural import TrainingSpec as TrainingSpec
+    from forecast_kit.models.statistical import ETS as ETS
+    from forecast_kit.nn.networks import Recurrent as Recurrent
+
+_HOMES = {
+    "Backtest": "evaluation.backtest",
+    "ETS": "models.statistical",
+    "Forecast": "core.forecast",
+    "Forecaster": "core.forecaster",
+    "Naive": "models.naive",
+    "NeuralForecaster": "models.neural",
+    "Panel": "data.panel",
+    "PanelSchema": "data.schema",
+    "Recurrent": "nn.networks",
+    "RollingOrigin": "core.splits",
+    "SeasonalNaive": "models.naive",
+    "TrainingSpec": "models.neural",
+    "backtest": "evaluation.backtest",
+    "load": "data.datasets",
+    "plot_forecast": "evaluation.plots",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are text
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'forecast_kit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"forecast_kit.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,129 @@
+"""The command `forecast-kit`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from forecast_kit._version import __version__
+from forecast_kit.errors import ArgumentError, ConfigError, DataError, ForecastKitError
+
+app = typer.Typer(
+    name="forecast-kit",
+    help="Forecast panels of time series: train and judge side by side, register in MLflow, forecast in batch.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command()
+def run(job: Annotated[Path, typer.Argument(help="The job file, such as pipelines/demo.yaml.")]) -> None:
+    """Run a job: backtest all forecasters, log and register the best, promote it if it earned it, forecast."""
+    from forecast_kit.jobs.config import read_job
+
+    from forecast_kit.jobs.console import console
+    from forecast_kit.jobs.tasks import run_job
+
+    config = read_job(job)
+
+    result = run_job(config, console)
+    if result.forecast is None:
+        console.print("forecast   none: no version of the model has become champion yet")
+    else:
+        console.print(f"forecast   {result.forecast.absolute()}")
+        console.print(f"picture    {result.plot.absolute() if result.plot else ''}")
+    console.print(f"store      {result.store.folder or result.store.uri}")
+    console.print(f"run        {result.store.link(f'/experiments/{result.experiment_id}/runs/{result.run_id}')}")
+    console.print(f"model      {result.store.link(f'/models/{config.register_.name}')}")
+    if result.store.folder is not None:
+        console.print("           (forecast-kit ui, or make ui, serves these two pages)")
+
+
+@app.command()
+def forecast(
+    model: Annotated[str, typer.Option(help="An MLflow model URI, such as models:/demand@champion.")],
+    out: Annotated[Path, typer.Option(help="The file to write, .parquet or .csv.")],
+    data: Annotated[Path | None, typer.Option(help="History to forecast from, CSV or Parquet; by default what the model keeps.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Steps ahead; by default the model's.")] = None,
+    level: Annotated[list[float] | None, typer.Option(help="A quantile level; may be repeated.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder of the embedded store; by default .forecast_kit.")] = None,
+) -> None:
+    """Forecast with a registered model, with nothing but the registry."""
+    from forecast_kit.jobs.tasks import forecast_champion
+
+    result = forecast_champion(model, out, store=store, data=data, horizon=horizon, levels=level)
+    typer.echo(f"{len(result)} series, {result.horizon} steps, model {result.model}: {out.absolute()}")
+
+
+@app.command()
+def validate(job: Annotated[Path, typer.Argument(help="The job file.")]) -> None:
+    """Check a job file without running it."""
+    from forecast_kit.jobs.config import read_job
+
+    config = read_job(job)
+    typer.echo(f"{job} is valid: {len(config.baselines)} baselines, {len(config.candidates)} candidates")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Where to listen on this machine.")] = 5000,
+    store: Annotated[Path | None, typer.Option(help="Folder of the embedded store; by default .forecast_kit.")] = None,
+) -> None:
+    """Serve the MLflow UI on the embedded store, on this machine alone."""
+    from forecast_kit.mlflow.store import connect
+
+    place = connect(store)
+    if place.folder is None:
+        raise ArgumentError(f"MLFLOW_TRACKING_URI names {place.uri}, which has a UI of its own; pass --store for another")
+    base = f"http://127.0.0.1:{port}"
+    typer.echo(f"{place.link('/experiments', base)}\nCtrl-C ends it.")
+    # Without job execution and with one worker the server takes half a gigabyte instead of three.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port),
+        "--backend-store-uri", place.uri, "--default-artifact-root", (place.folder / "artifacts").as_uri(),
+    ]  # fmt: skip
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environment)
+
+
+def main() -> None:
+    """Runs the command; bad input ends with one line and exit code 2, every other known failure with 1."""
+    os.environ.setdefault("FORECAST_KIT_QUIET_START", "1")  # see forecast_kit.nn.startup; worker processes inherit it
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    try:
+        app()
+    except ForecastKitError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(str(error))}")
+        raise SystemExit(2 if isinstance(error, DataError | ConfigError | ArgumentError) else 1) from None
+
+
+def _escape(text: str) -> str:
+    """Square brackets in a message are text, not rich's markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""A job file, read strictly: YAML 1.2, no unknown keys, every error with its place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from forecast_kit.core.forecaster import Forecaster, find_forecaster
+from forecast_kit.core.splits import RollingOrigin
+from forecast_kit.data.schema import PanelSchema
+from forecast_kit.errors import ConfigError, ForecastKitError, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class DataSection(_Section):
+    """Where the data come from: a bundled set, or a CSV or Parquet file with its schema."""
+
+    dataset: str | None = None
+    path: Path | None = None
+    static: Path | None = None
+    columns: dict[str, Any] | None = Field(default=None, alias="schema")
+    series: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSection:
+        if (self.dataset is None) == (self.path is None):
+            raise ValueError("name either 'dataset' (a bundled set) or 'path' (a CSV or Parquet file)")
+        if self.path is not None and self.columns is None:
+            raise ValueError("a file needs a 'schema' that states at least freq, such as {freq: h}")
+        return self
+
+
+class BacktestSection(_Section):
+    """The folds, the same for all, and the quantile levels to score."""
+
+    horizon: int = Field(ge=1)
+    folds: int = Field(default=1, ge=1)
+    step: int | None = Field(default=None, ge=1)
+    levels: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+    @property
+    def splitter(self) -> RollingOrigin:
+        """The folds."""
+        return RollingOrigin(self.horizon, folds=self.folds, step=self.step)
+
+
+class GateSection(_Section):
+    """What the best candidate must show to become champion."""
+
+    metric: Literal["mase", "smape", "mae", "pinball"] = "mase"
+    min_skill: float = Field(default=0.0, lt=1.0)
+
+
+class RegisterSection(_Section):
+    """The registered model's name, and whether its artefact keeps the last rows of the series."""
+
+    name: str = Field(pattern=r"^[^/:]+$")
+    history: bool = False
+
+
+class JobConfig(_Section):
+    """A whole job.
+
+    Attributes:
+        name: of the MLflow experiment.
+        data: the source.
+        baselines, candidates: forecasters by the names they shall have, each a mapping with the key
+            `forecaster` and the constructor's arguments. The best candidate is registered; it
+            becomes champion if it beats all baselines.
+        backtest: the folds.
+        gate: what earns the promotion.
+        register: the registered model.
+        output: the folder for forecasts and pictures.
+        store: the embedded MLflow store's folder, where `MLFLOW_TRACKING_URI` is not set.
+    """
+
+    name: str
+    data: DataSection
+    baselines: dict[str, dict[str, Any]]
+    candidates: dict[str, dict[str, Any]] = Field(min_length=1)
+    backtest: BacktestSection
+    gate: GateSection = GateSection()
+    register_: RegisterSection = Field(alias="register")
+    output: Path = Path("forecasts")
+    store: Path | None = None
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> JobConfig:
+        both = sorted(set(self.baselines) & set(self.candidates))
+        if both:
+            raise ValueError(f"{both} stand in both 'baselines' and 'candidates'; give each forecaster its own name")
+        return self
+
+    def forecasters(self) -> dict[str, Forecaster]:
+        """Baselines, then candidates, built; the backtest's horizon is theirs where they name none.
+
+        Raises:
+            ConfigError: a class or an argument is unknown or out of range.
+        """
+        return {
+            name: build_forecaster(spec, where=f"{section}.{name}", horizon=self.backtest.horizon)
+            for section, specs in (("baselines", self.baselines), ("candidates", self.candidates))
+            for name, spec in specs.items()
+        }
+
+
+def read_job(path: str | Path) -> JobConfig:
+    """The job that a YAML file describes.
+
+    Raises:
+        ConfigError: the file cannot be read, or says something unknown, ill-typed or impossible; the
+            message gives the place and the nearest valid name.
+    """
+    file = Path(path)
+    try:
+        document = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the job file {file}: {error}") from error
+    except YAMLError as error:
+        raise ConfigError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{file} must hold a mapping with the keys name, data, baselines, candidates, backtest and "
+                          f"register; it holds {type(document).__name__}")  # fmt: skip
+    try:
+        config = JobConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: " + "; ".join(_tell(problem) for problem in error.errors()[:5])) from error
+    try:
+        if config.data.columns is not None:
+            PanelSchema.from_dict(config.data.columns)
+        config.forecasters()
+    except ForecastKitError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return config
+
+
+def build_forecaster(spec: Mapping[str, Any], *, where: str, horizon: int) -> Forecaster:
+    """The forecaster that a mapping with the key `forecaster` describes.
+
+    Raises:
+        ConfigError: see `JobConfig.forecasters`.
+    """
+    arguments = dict(spec)
+    kind = arguments.pop("forecaster", None)
+    if not isinstance(kind, str):
+        raise ConfigError(f"{where}: the key 'forecaster' must name a class, such as SeasonalNaive; got {kind!r}")
+    try:
+        cls = find_forecaster(kind)
+        known = inspect.signature(cls).parameters
+        for key in arguments:
+            if key not in known:
+                raise ConfigError(f"unknown key {key!r}; {kind} takes {', '.join(known)}.{nearest(str(key), known)}")
+        if "horizon" in known:
+            arguments.setdefault("horizon", horizon)
+        return cls(**arguments)
+    except (ForecastKitError, TypeError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+_SECTIONS: dict[str, type[_Section]] = {
+    "data": DataSection, "backtest": BacktestSection, "gate": GateSection, "register": RegisterSection,
+}  # fmt: skip
+
+
+def _keys(section: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _tell(problem: Any) -> str:
+    """One pydantic problem as a sentence that begins with its place."""
+    place: Iterable[str] = [str(part) for part in problem["loc"]]
+    where = ".".join(place) or "job"
+    if problem["type"] == "extra_forbidden":
+        parts = list(place)
+        known = _keys(_SECTIONS[parts[0]] if len(parts) > 1 and parts[0] in _SECTIONS else JobConfig)
+        return f"unknown key {where!r}; known are {', '.join(known)}.{nearest(parts[-1], known)}"
+    if problem["type"] == "missing":
+        return f"{where!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    came = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+    return f"{where}: {message[0].lower()}{message[1:]}{came}"
