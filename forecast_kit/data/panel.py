@@ -216,6 +216,15 @@ class Panel:
             static=self.static[series],
         )  # fmt: skip
 
+    def standardized(self, past: Floats, future: Floats, static: Floats) -> Panel:
+        """The panel with every covariate standardised, `(x - mean) / deviation`.
+
+        Args:
+            past, future, static: `[2, P]`, `[2, K]`, `[2, S]` mean and deviation of each column.
+        """
+        pairs = {"past": past, "future": future, "static": static}
+        return replace(self, **{key: (getattr(self, key) - pair[0]) / pair[1] for key, pair in pairs.items()})
+
     def horizon_steps(self, horizon: int) -> Ints:
         """`[N, H]` the steps after each series' last row."""
         return self.last[:, None] + np.arange(1, horizon + 1)

@@ -1,0 +1,285 @@
+"""Recurrent networks as forecasters: one global network for all series of a panel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+from forecast_kit import typing as fk
+from forecast_kit.core.forecaster import FitCallback, FitProgress, Forecaster
+from forecast_kit.data.panel import Panel
+from forecast_kit.data.scaling import Method, SeriesScaler
+from forecast_kit.data.windows import WindowIndex, WindowSpec, gather
+from forecast_kit.errors import ArgumentError, NotFittedError, TrainingError, nearest
+from forecast_kit.models.loader import WindowLoader, drop_empty
+from forecast_kit.nn.heads import QuantileHead, interpolate_levels
+from forecast_kit.nn.networks import Recurrent, Shapes, build_network
+from forecast_kit.typing import Floats
+
+_WEIGHTS = "network.weights.h5"
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """How a network is trained.
+
+    Args:
+        steps: optimiser steps in all.
+        batch_size: windows in a step.
+        learning_rate: the highest; it rises over the first 5 % of the steps and falls to 0 as a cosine.
+        clip_norm: gradients whose norm over all weights is larger are shortened to it.
+        seed: of initial weights, dropout and draws.
+
+    Raises:
+        ArgumentError: an argument is out of range.
+    """
+
+    steps: int = 1500
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    clip_norm: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ArgumentError(f"{name} must be a whole number, at least 1; got {value!r}")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 < value < math.inf):
+                raise ArgumentError(f"{name} must be a positive number, got {value!r}")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ArgumentError(f"seed must be a whole number, at least 0; got {self.seed!r}")
+
+
+class NeuralForecaster(Forecaster):
+    """One recurrent network for all series, which forecasts all steps of the horizon at once.
+
+    Series are scaled one by one on the training part, windows are drawn at random from all of them,
+    and the network learns quantiles by the pinball loss; the point forecast is the median. Shorter
+    histories than the input are padded with unobserved steps. Series that were not there at fit can
+    be forecast from their history.
+
+    Args:
+        network: what to train, a `Recurrent` or a mapping of its arguments (`{"cell": "gru"}`).
+        horizon: steps ahead, H; `predict` takes up to as many.
+        input_length: steps that the network sees, T.
+        levels: quantile probabilities to learn. 0.5 is added if it is missing.
+        scaler: `"standard"`, `"minmax"` or `"none"`, see `SeriesScaler`.
+        training: a `TrainingSpec` or a mapping of its arguments.
+
+    Raises:
+        ArgumentError: an argument is out of range or does not fit the others.
+
+    >>> from forecast_kit.data.datasets import load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> network = {"cell": "gru", "units": 8, "segment": 12}
+    >>> model = NeuralForecaster(network, horizon=12, input_length=36, training={"steps": 20})
+    >>> model.fit(panel).predict(levels=(0.1, 0.9)).quantiles.shape
+    (1, 12, 2)
+    """
+
+    packages = ("numpy", "pandas", "keras", "tensorflow")
+
+    def __init__(
+        self,
+        network: Recurrent | Mapping[str, Any],
+        *,
+        horizon: int,
+        input_length: int,
+        levels: Sequence[float] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975),
+        scaler: Method = "standard",
+        training: TrainingSpec | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.network = _spec(Recurrent, network)
+        self.horizon = horizon
+        self.input_length = input_length
+        self.levels = tuple(sorted({*map(float, levels), 0.5}))
+        if not all(0.0 < q < 1.0 for q in self.levels):
+            raise ArgumentError(f"levels must lie strictly between 0 and 1, got {levels}")
+        self.scaler = scaler
+        self.training = _spec(TrainingSpec, training or {})
+        self._windows = WindowSpec(input_length, horizon)
+        self.scaler_ = SeriesScaler(scaler)
+        self.model_: keras.Model | None = None
+        self.shapes_: Shapes | None = None
+        self.covariates_: Floats = np.empty((2, 0))  # mean and deviation of past, future and static columns
+
+    @property
+    def name(self) -> str:
+        """The cell's name."""
+        return self.network.cell.upper()
+
+    @property
+    def context_length(self) -> int:
+        """The input window."""
+        return self.input_length
+
+    @property
+    def parameter_count(self) -> int:
+        """Trained weights of the network."""
+        if self.model_ is None:
+            raise NotFittedError(f"{self.name} is not fitted; call fit(panel) first")
+        return int(self.model_.count_params())
+
+    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+        spec = self.training
+        index = WindowIndex(panel, self._windows_for(panel))
+        self.scaler_.fit(panel)
+        self.covariates_ = _moments(panel)
+        known = panel.schema
+        self.shapes_ = Shapes(
+            self.input_length, self._windows.horizon, panel.season_length, len(known.past) + len(known.future),
+            len(known.future), len(known.static),
+        )  # fmt: skip
+        model = self._build()
+        head = QuantileHead(self.levels)
+        model.compile(
+            optimizer=keras.optimizers.Adam(_schedule(spec), global_clipnorm=spec.clip_norm),
+            loss=_WeightedLoss(head),
+            steps_per_execution=min(_EXECUTION, spec.steps),
+            jit_compile=False,
+        )
+        loader = WindowLoader(
+            self._standardize(panel), self.scaler_.transform(panel), index, batch_size=spec.batch_size,
+            steps=spec.steps, seed=spec.seed,
+        )  # fmt: skip
+        model.fit(loader, epochs=1, verbose=0, callbacks=[_Watch(spec.steps, callbacks)])
+        self.model_ = model
+
+    def _build(self) -> keras.Model:
+        assert self.shapes_ is not None  # set by the caller
+        return build_network(self.network, self.shapes_, QuantileHead(self.levels), seed=self.training.seed)
+
+    def _windows_for(self, panel: Panel) -> WindowSpec:
+        """Windows with at least a season of history, where the series are long enough to ask for it."""
+        longest = int(panel.lengths.max()) - self._windows.horizon
+        least = max(1, min(panel.season_length, longest))
+        return WindowSpec(self.input_length, self._windows.horizon, least)
+
+    def _predict(
+        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
+    ) -> tuple[Floats, Floats]:
+        if horizon > self._windows.horizon:
+            raise ArgumentError(
+                f"{self.name} was trained for a horizon of {self._windows.horizon} steps, {horizon} were asked for; train "
+                f"it with horizon={horizon}, or ask for fewer"
+            )
+        outside = [q for q in levels if not self.levels[0] <= q <= self.levels[-1]]
+        if outside:
+            raise ArgumentError(
+                f"{self.name} learned the levels {self.levels[0]} to {self.levels[-1]}, {outside} lie outside; train it with "
+                f"levels= that hold them"
+            )
+        assert self.model_ is not None  # predict has checked that we are fitted
+        panel = self._standardize(history)
+        shift, scale = self.scaler_.parameters(history)
+        series = np.arange(len(history))
+        batch = gather(panel, self.scaler_.transform(history), series, history.lengths, self._windows, target=False)
+        batch[fk.FUTURE_X] = self._standardize_future(future, history)
+        scaled = np.asarray(self.model_.predict(drop_empty(batch), batch_size=1024, verbose=0), np.float64)
+        learned = (scaled * scale[:, None, None] + shift[:, None, None])[:, :horizon]
+        return learned[:, :, self.levels.index(0.5)], interpolate_levels(learned, self.levels, levels)
+
+    def _standardize(self, panel: Panel) -> Panel:
+        """The panel with its covariates in the unit in which the network saw them."""
+        return panel.standardized(*_split(self.covariates_, panel))
+
+    def _standardize_future(self, future: Floats, panel: Panel) -> np.ndarray:
+        """`[N, H, K]` future covariates as the network saw them; steps not asked for repeat the last one."""
+        _, (mean, deviation), _ = _split(self.covariates_, panel)
+        missing = self._windows.horizon - future.shape[1]
+        padded = np.pad(future, ((0, 0), (0, missing), (0, 0)), mode="edge") if missing and future.size else future
+        return ((padded - mean) / deviation).astype(np.float32)
+
+    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        assert self.model_ is not None and self.shapes_ is not None and self.scaler_.ids_ is not None
+        self.model_.save_weights(folder / _WEIGHTS)
+        arrays = {"ids": self.scaler_.ids_, "shift": self.scaler_.shift_, "scale": self.scaler_.scale_,
+                  "covariates": self.covariates_}  # fmt: skip
+        return {"shapes": asdict(self.shapes_)}, arrays
+
+    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.shapes_ = Shapes(**values["shapes"])
+        self.scaler_.ids_, self.scaler_.shift_, self.scaler_.scale_ = arrays["ids"], arrays["shift"], arrays["scale"]
+        self.covariates_ = arrays["covariates"]
+        model = self._build()
+        model.load_weights(folder / _WEIGHTS)
+        self.model_ = model
+
+
+_EXECUTION = 16  # optimiser steps that run between two returns to Python
+
+
+class _WeightedLoss(keras.losses.Loss):
+    """The head's loss, averaged over the steps that were observed."""
+
+    def __init__(self, head: QuantileHead) -> None:
+        super().__init__(name="quantile_loss", reduction="mean_with_sample_weight")
+        self._head = head
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._head.loss(y_true, y_pred)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Reports progress, and stops training when the loss is no longer a number."""
+
+    def __init__(self, steps: int, listeners: Sequence[FitCallback]) -> None:
+        super().__init__()
+        self._steps, self._listeners = steps, listeners
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} at step {batch + 1} of {self._steps}; lower learning_rate or clip_norm, and look "
+                f"for extreme values in the data"
+            )
+        for listener in self._listeners:
+            listener(FitProgress(batch + 1, self._steps, {"loss": loss}))
+
+
+def _schedule(spec: TrainingSpec) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Up in a line over the first 5 % of the steps, down to 0 as a cosine."""
+    warmup = max(1, spec.steps // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, spec.steps - warmup), warmup_target=spec.learning_rate, warmup_steps=warmup
+    )
+
+
+def _moments(panel: Panel) -> Floats:
+    """`[2, P + K + S]` mean and standard deviation of every covariate; a constant one has deviation 1."""
+    columns = [panel.past, panel.future, panel.static]
+    mean = np.concatenate([c.mean(axis=0) for c in columns])
+    deviation = np.concatenate([c.std(axis=0) for c in columns])
+    return np.stack([mean, np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-300), deviation, 1.0)])
+
+
+def _split(moments: Floats, panel: Panel) -> list[Floats]:
+    """The moments of past, future and static covariates, `[2, P]`, `[2, K]`, `[2, S]`."""
+    p, k = panel.past.shape[1], panel.future.shape[1]
+    return [moments[:, :p], moments[:, p : p + k], moments[:, p + k :]]
+
+
+T = TypeVar("T", Recurrent, TrainingSpec)
+
+
+def _spec(kind: type[T], value: T | Mapping[str, Any]) -> T:
+    """The spec, or the one that a mapping of its arguments describes."""
+    if isinstance(value, kind):
+        return value
+    known = [field.name for field in fields(kind)]
+    if not isinstance(value, Mapping):
+        raise ArgumentError(f"expected {kind.__name__} or a mapping of its arguments ({', '.join(known)}), got {value!r}")
+    for key in value:
+        if key not in known:
+            raise ArgumentError(f"unknown key {key!r}; {kind.__name__} takes {', '.join(known)}.{nearest(str(key), known)}")
+    return kind(**value)

@@ -1,0 +1,92 @@
+"""Parts of networks that know about time: scaling by window, and looking back over seasons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("forecast_kit")
+class WindowScale(keras.layers.Layer):
+    """Where each window stands and how much it moves, from its observed values alone.
+
+    `shift` is the mean of the last season, `scale` the mean absolute difference between seasons plus
+    `epsilon`: the unit in which a seasonal naive forecast of this window errs. A level that no
+    training window had then looks like any other.
+
+    Args:
+        season_length: m, in steps; a window shorter than two seasons takes differences of one step.
+        epsilon: in units of the input; keeps flat windows from blowing up noise.
+
+    Call: y `[B, T]`, observed `[B, T]` -> shift `[B, 1]`, scale `[B, 1]`.
+    """
+
+    def __init__(self, season_length: int, *, epsilon: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.season_length = season_length
+        self.epsilon = epsilon
+        self.built = True
+
+    def call(self, y: Any, observed: Any) -> tuple[Any, Any]:
+        """Shift and scale of each window."""
+        m = self.season_length
+        season = observed[:, -m:]
+        shift = _weighted_mean(y[:, -m:], season, otherwise=_weighted_mean(y, observed))
+        lag = m if y.shape[1] >= 2 * m else 1
+        both = observed[:, lag:] * observed[:, :-lag]
+        return shift, _weighted_mean(ops.abs(y[:, lag:] - y[:, :-lag]), both) + self.epsilon
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "season_length": self.season_length, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable("forecast_kit")
+class SeasonalLookback(keras.layers.Layer):
+    """A weighted mean of the past seasons in the window: a seasonal naive forecast that learns which seasons to repeat.
+
+    `f_h = sum_d w_(g,d) y_(d, h mod m)`, where `d` counts the D whole seasons of the window, `g = h // m`
+    the season ahead, and `w = softmax(W state + b)` is drawn from the network's state for each window.
+    Steps that were not observed have no weight. Untrained, all seasons weigh the same.
+
+    Args:
+        season_length: m, in steps.
+        horizon: H, in steps.
+
+    Call: y `[B, T]`, observed `[B, T]`, state `[B, U]` -> `[B, H]`.
+    """
+
+    def __init__(self, season_length: int, horizon: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.season_length, self.horizon = season_length, horizon
+
+    def build(self, y_shape: tuple[int, ...], observed_shape: tuple[int, ...], state_shape: tuple[int, ...]) -> None:
+        """Creates the weights."""
+        self.seasons = y_shape[1] // self.season_length
+        self.ahead = -(-self.horizon // self.season_length)
+        shape = (state_shape[-1], self.ahead * self.seasons)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
+        self.bias = self.add_weight(name="bias", shape=(self.ahead * self.seasons,), initializer="zeros")
+
+    def call(self, y: Any, observed: Any, state: Any) -> Any:
+        """The weighted mean of past seasons."""
+        m, seasons = self.season_length, self.seasons
+        logits = ops.reshape(ops.matmul(state, self.kernel) + self.bias, (-1, self.ahead, seasons))
+        weights = ops.softmax(logits, axis=-1)  # [B, G, D]
+        seen = ops.reshape(observed[:, -m * seasons :], (-1, seasons, m))
+        values = ops.reshape(y[:, -m * seasons :], (-1, seasons, m)) * seen
+        total = ops.matmul(weights, values) / (ops.matmul(weights, seen) + 1e-6)  # [B, G, m]
+        return ops.reshape(total, (-1, self.ahead * m))[:, : self.horizon]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "season_length": self.season_length, "horizon": self.horizon}
+
+
+def _weighted_mean(values: Any, weights: Any, *, otherwise: Any = 0.0) -> Any:
+    """`[B, 1]` the mean over time of values with weight; `otherwise` where nothing has weight."""
+    count = ops.sum(weights, axis=1, keepdims=True)
+    mean = ops.sum(values * weights, axis=1, keepdims=True) / ops.maximum(count, 1.0)
+    return ops.where(count > 0, mean, otherwise)
