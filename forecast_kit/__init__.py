@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from forecast_kit.models.naive import Naive as Naive
     from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
     from forecast_kit.models.neural import NeuralForecaster as NeuralForecaster
-    from forecast_kit.models.neural import TrainingSpec as TrainingSpec
     from forecast_kit.models.statistical import ETS as ETS
     from forecast_kit.nn.networks import Recurrent as Recurrent
+    from forecast_kit.nn.training import TrainingSpec as TrainingSpec
 
 _HOMES = {
     "Backtest": "evaluation.backtest",
@@ -47,13 +47,13 @@ _HOMES = {
     "Recurrent": "nn.networks",
     "RollingOrigin": "core.splits",
     "SeasonalNaive": "models.naive",
-    "TrainingSpec": "models.neural",
+    "TrainingSpec": "nn.training",
     "backtest": "evaluation.backtest",
     "load": "data.datasets",
     "plot_forecast": "evaluation.plots",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are text
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,9 @@ def check_levels(levels: Iterable[float]) -> tuple[float, ...]:
     checked = tuple(sorted({float(q) for q in levels}))
     bad = [q for q in checked if not 0.0 < q < 1.0]
     if bad:
-        raise ArgumentError(f"levels are quantile probabilities strictly between 0 and 1, such as (0.1, 0.9); got {bad}")
+        raise ArgumentError(
+            f"levels are quantile probabilities strictly between 0 and 1, such as (0.1, 0.9); got {bad}"
+        )
     return checked
 
 

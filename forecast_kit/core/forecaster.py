@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 import shutil
 import tempfile
 import uuid
@@ -21,7 +20,14 @@ import pandas as pd
 from forecast_kit.core.forecast import Forecast, check_levels
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
-from forecast_kit.errors import ArgumentError, ArtifactError, ForecastError, NotFittedError, name_some, nearest
+from forecast_kit.errors import (
+    ArgumentError,
+    ArtifactError,
+    ForecastError,
+    NotFittedError,
+    name_some,
+    nearest,
+)
 from forecast_kit.typing import Floats
 
 FORMAT_VERSION = 1
@@ -114,7 +120,9 @@ class Forecaster(ABC):
             callbacks: called with a `FitProgress` as the fit goes on.
         """
         if not isinstance(panel, Panel):
-            raise ArgumentError(f"fit takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)")
+            raise ArgumentError(
+                f"fit takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)"
+            )
         self._fit(panel, callbacks)
         self.schema_ = panel.schema
         self.integer_ids_ = panel.ids.dtype.kind == "i"
@@ -203,7 +211,7 @@ class Forecaster(ABC):
             if isinstance(rows, Panel):
                 rows.tail(self.context_length).save(staging / _HISTORY)
             staging.chmod(0o755)
-            os.replace(staging, target)
+            staging.replace(target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -230,9 +238,13 @@ class Forecaster(ABC):
             forecaster.integer_ids_ = document["integer_ids"]
             forecaster._restore(folder, document["state"], arrays)
         except FileNotFoundError as error:
-            raise ArtifactError(f"{folder} holds no saved forecaster: {Path(error.filename).name} is missing") from error
+            raise ArtifactError(
+                f"{folder} holds no saved forecaster: {Path(error.filename).name} is missing"
+            ) from error
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise ArtifactError(f"cannot read the forecaster in {folder}: {error!r}; it is damaged or foreign") from error
+            raise ArtifactError(
+                f"cannot read the forecaster in {folder}: {error!r}; it is damaged or foreign"
+            ) from error
         if (folder / _HISTORY).exists():
             forecaster.history_ = Panel.load(folder / _HISTORY)
         return forecaster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -93,17 +94,12 @@ def default_season_length(freq: str | int) -> int:
     return season // offset.n if season % offset.n == 0 else 1
 
 
-@dataclass(frozen=True)
-class TimeAxis:
+class TimeAxis(ABC):
     """The grid on which every stamp of a panel lies: step `k` is `origin` plus `k` times `freq`.
 
-    Args:
-        freq: normalised frequency.
-        origin: the stamp of step 0, an integer or a naive `pd.Timestamp`.
-
-    >>> axis = TimeAxis("MS", pd.Timestamp("2020-01-01"))
-    >>> axis.stamps(np.array([0, 13, -1])).astype("datetime64[D]")
-    array(['2020-01-01', '2021-02-01', '2019-12-01'], dtype='datetime64[D]')
+    >>> axis = time_axis("MS", np.array(["2020-01-01", "2020-02-01"], "datetime64[us]"))
+    >>> show_stamps(axis.stamps(np.array([0, 13, -1])))
+    ['2020-01-01', '2021-02-01', '2019-12-01']
     >>> axis.steps(np.array(["2020-03-01"], "datetime64[us]"))
     array([2])
     """
@@ -111,16 +107,60 @@ class TimeAxis:
     freq: str | int
     origin: int | pd.Timestamp
 
-    @classmethod
-    def through(cls, stamps: np.ndarray, freq: str | int) -> TimeAxis:
-        """The axis whose step 0 is the earliest of the stamps."""
-        first = stamps.min()
-        return cls(freq, int(first) if isinstance(freq, int) else pd.Timestamp(first))
-
     @property
     def is_integer(self) -> bool:
         """Whether time is counted in whole numbers instead of told by a calendar."""
-        return isinstance(self.freq, int)
+        return isinstance(self, NumberAxis)
+
+    @abstractmethod
+    def steps(self, stamps: np.ndarray) -> Ints:
+        """The whole number of steps from the origin to each stamp.
+
+        Args:
+            stamps: `[R]` integers or `datetime64`.
+
+        Raises:
+            TimeIndexError: stamps lie between two steps; the first few are named.
+        """
+
+    @abstractmethod
+    def stamps(self, steps: Ints) -> np.ndarray:
+        """The stamps of the given steps, in an array of the same shape (`int64` or `datetime64[us]`)."""
+
+    def _refuse_off_grid(self, stamps: np.ndarray, off: Bools, hint: str) -> None:
+        if off.any():
+            raise TimeIndexError(
+                f"{int(off.sum())} time stamps do not lie on the grid freq={self.freq!r} through {self.origin}, "
+                f"such as {', '.join(show_stamps(np.unique(stamps[off])[:5]))}. State the frequency that the data "
+                f"have{hint}, or move the stamps onto the grid"
+            )
+
+
+@dataclass(frozen=True)
+class NumberAxis(TimeAxis):
+    """Steps that are numbered: `origin + k * freq`."""
+
+    freq: int
+    origin: int
+
+    def steps(self, stamps: np.ndarray) -> Ints:
+        """See `TimeAxis`."""
+        steps, rest = np.divmod(stamps.astype(np.int64) - self.origin, self.freq)
+        apart = np.gcd.reduce(np.diff(np.unique(stamps)[:100])) if (rest != 0).any() else 0
+        self._refuse_off_grid(stamps, rest != 0, f" (the stamps are {apart} apart)")
+        return steps
+
+    def stamps(self, steps: Ints) -> np.ndarray:
+        """See `TimeAxis`."""
+        return self.origin + np.asarray(steps, np.int64) * self.freq
+
+
+@dataclass(frozen=True)
+class CalendarAxis(TimeAxis):
+    """Steps of a pandas offset, of equal length (hours, days, weeks) or not (months, business days)."""
+
+    freq: str
+    origin: pd.Timestamp
 
     @cached_property
     def _offset(self) -> BaseOffset:
@@ -128,7 +168,7 @@ class TimeAxis:
 
     @cached_property
     def _width(self) -> np.timedelta64 | None:
-        """The length of a step where every step is equally long, else None (months, business days)."""
+        """The length of a step where every step is equally long, else None."""
         offset = self._offset
         if isinstance(offset, pd.offsets.Tick):
             return pd.Timedelta(offset).to_timedelta64().astype("timedelta64[us]")
@@ -139,41 +179,26 @@ class TimeAxis:
 
     @cached_property
     def _start(self) -> np.datetime64:
-        return pd.Timestamp(self.origin).to_datetime64().astype("datetime64[us]")
+        return self.origin.to_datetime64().astype("datetime64[us]")
 
     def steps(self, stamps: np.ndarray) -> Ints:
-        """The whole number of steps from the origin to each stamp.
-
-        Args:
-            stamps: `[R]` integers or `datetime64`.
-
-        Raises:
-            TimeIndexError: stamps lie between two steps; the first few are named.
-        """
-        if self.is_integer:
-            steps, rest = np.divmod(stamps.astype(np.int64) - self.origin, self.freq)
-            self._refuse_off_grid(stamps, rest != 0)
-            return steps
+        """See `TimeAxis`."""
         stamps = stamps.astype("datetime64[us]")
         if self._width is not None:
-            self._refuse_wrong_anchor(stamps)
+            self._refuse_wrong_weekday(stamps)
             steps, rest = np.divmod((stamps - self._start).astype(np.int64), self._width.astype(np.int64))
-            self._refuse_off_grid(stamps, rest != 0)
+            self._refuse(stamps, rest != 0)
             return steps
         first, last = pd.Timestamp(stamps.min()), pd.Timestamp(stamps.max())
-        before = 0
-        calendar = pd.date_range(min(first, pd.Timestamp(self.origin)), last, freq=self._offset, unit="us")
-        if first < self.origin:
-            before = int((calendar < self.origin).sum())
+        calendar = pd.date_range(min(first, self.origin), last, freq=self._offset, unit="us")
+        before = int((calendar < self.origin).sum())
         steps = calendar.get_indexer(pd.DatetimeIndex(stamps))
-        self._refuse_off_grid(stamps, steps < 0)
+        self._refuse(stamps, steps < 0)
         return steps.astype(np.int64) - before
 
     def stamps(self, steps: Ints) -> np.ndarray:
-        """The stamps of the given steps, in an array of the same shape (`int64` or `datetime64[us]`)."""
+        """See `TimeAxis`."""
         steps = np.asarray(steps, np.int64)
-        if self.is_integer:
-            return self.origin + steps * self.freq
         if self._width is not None:
             return self._start + steps * self._width
         if steps.size == 0:
@@ -183,24 +208,20 @@ class TimeAxis:
         after = pd.date_range(self.origin, periods=1 + high, freq=self._offset, unit="us")
         return before.append(after).to_numpy()[steps - low]
 
-    def _refuse_wrong_anchor(self, stamps: np.ndarray) -> None:
+    def _refuse_wrong_weekday(self, stamps: np.ndarray) -> None:
         """Weeks are anchored on a weekday: `W-SUN` data must be stamped on Sundays."""
-        if isinstance(self._offset, pd.offsets.Week) and self._offset.weekday is not None:
+        anchor: int | None = getattr(self._offset, "weekday", None)
+        if anchor is not None:
             days = (stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-            self._refuse_off_grid(stamps, days != self._offset.weekday)
+            self._refuse(stamps, days != anchor)
 
-    def _refuse_off_grid(self, stamps: np.ndarray, off: Bools) -> None:
-        if off.any():
-            raise TimeIndexError(
-                f"{int(off.sum())} time stamps do not lie on the grid freq={self.freq!r} through {self.origin}, such as "
-                f"{', '.join(show_stamps(np.unique(stamps[off])[:5]))}. State the frequency that the data have"
-                f"{self._guess(stamps)}, or move the stamps onto the grid"
-            )
-
-    def _guess(self, stamps: np.ndarray) -> str:
-        """What pandas would take the frequency for, as a hint in the error."""
-        unique = np.unique(stamps)[:100]
-        if self.is_integer:
-            return f" (the stamps are {int(np.gcd.reduce(np.diff(unique)))} apart)" if unique.size > 1 else ""
+    def _refuse(self, stamps: np.ndarray, off: Bools) -> None:
+        unique = np.unique(stamps)[:100] if off.any() else stamps[:0]
         guess = pd.infer_freq(pd.DatetimeIndex(unique)) if unique.size > 2 else None
-        return f" (they look like freq={guess!r})" if guess else ""
+        self._refuse_off_grid(stamps, off, f" (they look like freq={guess!r})" if guess else "")
+
+
+def time_axis(freq: str | int, stamps: np.ndarray) -> TimeAxis:
+    """The axis of that frequency whose step 0 is the earliest of the stamps."""
+    first = stamps.min()
+    return NumberAxis(freq, int(first)) if isinstance(freq, int) else CalendarAxis(freq, pd.Timestamp(first))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from forecast_kit.data import regularize as reg
-from forecast_kit.data.frequency import TimeAxis, show_stamps
+from forecast_kit.data.frequency import TimeAxis, show_stamps, time_axis
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import (
     ArgumentError,
@@ -134,7 +134,16 @@ class Panel:
     def digest(self) -> str:
         """16 hexadecimal digits that change with any value, id, stamp or column of the panel."""
         total = hashlib.sha256(json.dumps([self.schema.to_dict(), str(self.axis.origin)]).encode())
-        for array in (self.ids, self.start, self.indptr, self.y, self.observed, self.past, self.future, self.static):
+        for array in (
+            self.ids,
+            self.start,
+            self.indptr,
+            self.y,
+            self.observed,
+            self.past,
+            self.future,
+            self.static,
+        ):
             total.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"-")
         return total.hexdigest()[:16]
 
@@ -241,7 +250,7 @@ class Panel:
                 self.schema.time_col: self.horizon_stamps(horizon).ravel(),
             }
         )
-        return frame.assign(**{name: np.nan for name in self.schema.future})
+        return frame.assign(**dict.fromkeys(self.schema.future, np.nan))
 
     def future_values(self, future: pd.DataFrame | np.ndarray | None, horizon: int) -> Floats:
         """`[N, H, K]` the known-future covariates of the steps to come.
@@ -300,8 +309,8 @@ class Panel:
 
     def save(self, path: Path) -> None:
         """Writes the panel into one `.npz` file, without pickle."""
-        axis = {"freq": self.axis.freq, "origin": self.axis.origin if self.axis.is_integer else str(self.axis.origin)}
-        meta = json.dumps({"schema": self.schema.to_dict(), "axis": axis})
+        origin = self.axis.origin if isinstance(self.axis.origin, int) else str(self.axis.origin)
+        meta = json.dumps({"schema": self.schema.to_dict(), "origin": origin})
         with path.open("wb") as file:
             np.savez_compressed(
                 file, meta=np.array(meta), ids=self.ids, start=self.start, indptr=self.indptr, y=self.y,
@@ -319,11 +328,13 @@ class Panel:
             with np.load(path, allow_pickle=False) as file:
                 meta = json.loads(str(file["meta"]))
                 arrays = {name: file[name] for name in file.files if name != "meta"}
-            axis = meta["axis"]
-            origin = axis["origin"] if isinstance(axis["freq"], int) else pd.Timestamp(axis["origin"])
-            return cls(PanelSchema.from_dict(meta["schema"]), TimeAxis(axis["freq"], origin), **arrays)
+            schema, origin = PanelSchema.from_dict(meta["schema"]), meta["origin"]
+            first = np.array([origin], np.int64 if isinstance(origin, int) else "datetime64[us]")
+            return cls(schema, time_axis(schema.freq, first), **arrays)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise ArtifactError(f"cannot read the panel {path.name}: {error}; the file is damaged or foreign") from error
+            raise ArtifactError(
+                f"cannot read the panel {path.name}: {error}; the file is damaged or foreign"
+            ) from error
 
 
 def positions(known: np.ndarray, ids: np.ndarray) -> Ints:

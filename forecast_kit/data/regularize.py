@@ -7,10 +7,11 @@ missing or infinite values) is refused with the series, the column and the dates
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
-from forecast_kit.data.frequency import TimeAxis, show_stamps
+from forecast_kit.data.frequency import TimeAxis, show_stamps, time_axis
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import DataError, SchemaError, TimeIndexError, name_some, nearest
 from forecast_kit.typing import Bools, Floats, Ints
@@ -51,7 +52,7 @@ def regularize(df: pd.DataFrame, schema: PanelSchema) -> Rows:
     codes, ids = check_ids(df, schema)
     y = numbers(df, schema.target_col)
     past, future = stack(df, schema.past), stack(df, schema.future)
-    axis = TimeAxis.through(stamps, schema.freq)
+    axis = time_axis(schema.freq, stamps)
     steps = axis.steps(stamps)
 
     same = codes[1:] == codes[:-1]
@@ -177,9 +178,7 @@ def _refuse_duplicates(ids: np.ndarray, codes: Ints, steps: Ints, same: Bools, a
         )
 
 
-def _refuse_gaps(
-    ids: np.ndarray, codes: Ints, steps: Ints, same: Bools, axis: TimeAxis, schema: PanelSchema
-) -> None:
+def _refuse_gaps(ids: np.ndarray, codes: Ints, steps: Ints, same: Bools, axis: TimeAxis, schema: PanelSchema) -> None:
     after = np.flatnonzero(same & (steps[1:] - steps[:-1] > 1)) + 1
     if not after.size:
         return

@@ -81,4 +81,3 @@ class SeriesScaler:
             scale = np.sqrt(np.add.reduceat(off * off, first) / count)
         # A spread that is only rounding noise of the level counts as none.
         return shift, np.where(scale > 1e-9 * np.maximum(np.abs(shift), 1e-300), scale, 1.0)
-

@@ -24,11 +24,12 @@ def seasonal_error(panel: Panel, season_length: int, *, power: int = 1) -> Float
     (array([2.]), array([4.]))
     """
     m = season_length
-    total, count = np.zeros(len(panel)), np.zeros(len(panel))
+    total: Floats = np.zeros(len(panel))
+    count: np.ndarray = np.zeros(len(panel))
     if len(panel.y) > m:
         owner = np.repeat(np.arange(len(panel)), panel.lengths)
         pair = (owner[m:] == owner[:-m]) & panel.observed[m:] & panel.observed[:-m]
         size = np.abs(panel.y[m:] - panel.y[:-m]) ** power
         total = np.bincount(owner[m:][pair], size[pair], len(panel))
-        count = np.bincount(owner[m:][pair], minlength=len(panel)).astype(float)
+        count = np.bincount(owner[m:][pair], minlength=len(panel)).astype(np.float64)
     return np.divide(total, count, out=np.full(len(panel), np.nan), where=count > 0)

@@ -80,7 +80,8 @@ class Backtest:
         if baseline is not None:
             if baseline not in table.index:
                 raise ArgumentError(f"unknown baseline {baseline!r}; the backtest has {name_some(self.models)}")
-            table.insert(measures.index(metric) + 1, "skill", 1.0 - table[metric] / table.loc[baseline, metric])
+            reference = float(table[metric].to_dict()[baseline])
+            table.insert(measures.index(metric) + 1, "skill", 1.0 - table[metric] / reference)
         table = table.join(self.timings.groupby("model")[["fit_s", "predict_s"]].sum())
         table = table.sort_values(metric, kind="stable").reset_index()
         table.insert(0, "rank", np.arange(1, len(table) + 1))
@@ -141,7 +142,12 @@ def backtest(
             forecast = fitted.predict(splitter.horizon, levels=checked, future=fold.future)
             done = time.perf_counter()
             timings.append(
-                {"model": name, "fold": fold.number, "fit_s": fitted_at - started, "predict_s": done - fitted_at}
+                {
+                    "model": name,
+                    "fold": fold.number,
+                    "fit_s": fitted_at - started,
+                    "predict_s": done - fitted_at,
+                }
             )
             frame = forecast.to_frame().assign(model=name)
             frame.insert(3, "fold", fold.number)
@@ -152,12 +158,20 @@ def backtest(
             if progress is not None:
                 progress(BacktestProgress(name, fold.number, splitter.folds, None, finished=True))
     return Backtest(
-        pd.concat(frames, ignore_index=True), pd.concat(scores, ignore_index=True), pd.DataFrame(timings), checked
+        pd.concat(frames, ignore_index=True),
+        pd.concat(scores, ignore_index=True),
+        pd.DataFrame(timings),
+        checked,
     )
 
 
 def _scores(
-    name: str, fold: Fold, mean: np.ndarray, quantiles: np.ndarray, levels: tuple[float, ...], scale: np.ndarray
+    name: str,
+    fold: Fold,
+    mean: np.ndarray,
+    quantiles: np.ndarray,
+    levels: tuple[float, ...],
+    scale: np.ndarray,
 ) -> pd.DataFrame:
     y, observed = fold.y, fold.observed
     columns: dict[str, Any] = {

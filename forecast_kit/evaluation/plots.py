@@ -14,7 +14,12 @@ HISTORY, FORECAST, ACTUAL = "#4d4d4d", "#0072B2", "#D55E00"
 
 
 def plot_forecast(
-    forecast: Forecast, history: Panel, *, series: list[str] | None = None, actuals: Panel | None = None, tail: int = 0
+    forecast: Forecast,
+    history: Panel,
+    *,
+    series: list[str] | None = None,
+    actuals: Panel | None = None,
+    tail: int = 0,
 ) -> Figure:
     """History, point forecast and quantile fan of a few series, one panel each.
 

@@ -31,7 +31,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options of the command itself."""
 
@@ -40,7 +42,6 @@ def _root(
 def run(job: Annotated[Path, typer.Argument(help="The job file, such as pipelines/demo.yaml.")]) -> None:
     """Run a job: backtest all forecasters, log and register the best, promote it if it earned it, forecast."""
     from forecast_kit.jobs.config import read_job
-
     from forecast_kit.jobs.console import console
     from forecast_kit.jobs.tasks import run_job
 
@@ -63,7 +64,10 @@ def run(job: Annotated[Path, typer.Argument(help="The job file, such as pipeline
 def forecast(
     model: Annotated[str, typer.Option(help="An MLflow model URI, such as models:/demand@champion.")],
     out: Annotated[Path, typer.Option(help="The file to write, .parquet or .csv.")],
-    data: Annotated[Path | None, typer.Option(help="History to forecast from, CSV or Parquet; by default what the model keeps.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="History to forecast from, CSV or Parquet; by default what the model keeps."),
+    ] = None,
     horizon: Annotated[int | None, typer.Option(help="Steps ahead; by default the model's.")] = None,
     level: Annotated[list[float] | None, typer.Option(help="A quantile level; may be repeated.")] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of the embedded store; by default .forecast_kit.")] = None,
@@ -94,7 +98,9 @@ def ui(
 
     place = connect(store)
     if place.folder is None:
-        raise ArgumentError(f"MLFLOW_TRACKING_URI names {place.uri}, which has a UI of its own; pass --store for another")
+        raise ArgumentError(
+            f"MLFLOW_TRACKING_URI names {place.uri}, which has a UI of its own; pass --store for another"
+        )
     base = f"http://127.0.0.1:{port}"
     typer.echo(f"{place.link('/experiments', base)}\nCtrl-C ends it.")
     # Without job execution and with one worker the server takes half a gigabyte instead of three.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -109,7 +108,9 @@ def run_job(config: JobConfig, out: Console) -> JobResult:
         current = champion(client, config.register_.name)
         if current is not None:
             deployed = fk_mlflow.load_model(f"models:/{config.register_.name}@champion")
-            forecast = deployed.predict(splitter.horizon, levels=config.backtest.levels, history=panel, future=source.future)
+            forecast = deployed.predict(
+                splitter.horizon, levels=config.backtest.levels, history=panel, future=source.future
+            )
             forecast_path = config.output / f"{config.name}.parquet"
             plot_path = forecast_path.with_suffix(".png")
             write_forecast(forecast, forecast_path)
@@ -196,7 +197,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         write(staging)
-        os.replace(staging, path)
+        staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
 
@@ -225,8 +226,8 @@ def _log_candidate(
     store: Store, run_id: str, name: str, forecaster: Forecaster, result: Backtest, board: pd.DataFrame
 ) -> None:
     runs.log_parameters(store.client, run_id, runs.parameters(forecaster))
-    row = board.set_index("model").loc[name].drop("rank")
+    (row,) = board[board["model"] == name].drop(columns=["rank", "model"]).to_dict("records")
     runs.log_metrics(store.client, run_id, {str(key): value for key, value in row.items()})
     mine = result.frame[result.frame["model"] == name]
     error = (mine["y"] - mine["mean"]).abs().groupby(mine["step"]).mean()
-    runs.log_steps(store.client, run_id, "mae_by_step", {int(step): value for step, value in error.items()})  # type: ignore[call-overload]
+    runs.log_steps(store.client, run_id, "mae_by_step", dict(zip(error.index.tolist(), error.tolist(), strict=True)))

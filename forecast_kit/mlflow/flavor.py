@@ -57,7 +57,9 @@ def save_model(
     """
     steps = horizon or forecaster.horizon
     if steps is None:
-        raise ArgumentError(f"{forecaster.name} has no horizon of its own: pass horizon= for the requests that name none")
+        raise ArgumentError(
+            f"{forecaster.name} has no horizon of its own: pass horizon= for the requests that name none"
+        )
     folder = Path(path)
     if folder.exists() and any(folder.iterdir()):
         raise ArtifactError(f"{folder} exists and is not empty; choose another path")
@@ -86,7 +88,9 @@ def save_model(
     model.save(folder / MLMODEL_FILE_NAME)
     _, pins, _ = _process_pip_requirements(list(pip_requirements or requirements(forecaster)), None, None)
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n")
-    (folder / "conda.yaml").write_text(yaml.safe_dump(_mlflow_conda_env(additional_pip_deps=pins, install_mlflow=False)))
+    (folder / "conda.yaml").write_text(
+        yaml.safe_dump(_mlflow_conda_env(additional_pip_deps=pins, install_mlflow=False))
+    )
     _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))
 
 
@@ -189,8 +193,17 @@ def signature(forecaster: Forecaster, *, horizon: int, levels: Sequence[float] =
     time_type = "long" if isinstance(schema.freq, int) else "datetime"
     numeric = [schema.target_col, *schema.static, *schema.past, *schema.future]
     inputs = [ColSpec(id_type, schema.id_col), ColSpec(time_type, schema.time_col)]
-    outputs = [("unique_id", id_type), ("ds", time_type), ("cutoff", time_type), ("model", "string"), ("mean", "double")]
-    parameters = [ParamSpec("horizon", "long", horizon), ParamSpec("levels", "double", [float(q) for q in levels], (-1,))]
+    outputs = [
+        ("unique_id", id_type),
+        ("ds", time_type),
+        ("cutoff", time_type),
+        ("model", "string"),
+        ("mean", "double"),
+    ]
+    parameters = [
+        ParamSpec("horizon", "long", horizon),
+        ParamSpec("levels", "double", [float(q) for q in levels], (-1,)),
+    ]
     return ModelSignature(
         Schema([*inputs, *(ColSpec("double", name) for name in numeric)]),
         Schema([ColSpec(kind, name) for name, kind in outputs]),

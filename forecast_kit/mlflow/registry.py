@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.models.model import ModelInfo
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import ModelInfo
 from mlflow.tracking import MlflowClient
 
 from forecast_kit.errors import ArgumentError, StoreError
@@ -80,7 +80,14 @@ def champion(client: MlflowClient, name: str) -> ModelVersion | None:
 
 
 def promote(
-    client: MlflowClient, name: str, version: str, *, scores: Mapping[str, float], challenger: str, gate: Gate, trial: str
+    client: MlflowClient,
+    name: str,
+    version: str,
+    *,
+    scores: Mapping[str, float],
+    challenger: str,
+    gate: Gate,
+    trial: str,
 ) -> Decision:
     """Moves the alias `champion` to a version if its scores earn it, and writes why.
 
@@ -122,7 +129,12 @@ def promote(
 
 
 def _decide(
-    scores: Mapping[str, float], challenger: str, gate: Gate, version: str, before: ModelVersion | None, trial: str
+    scores: Mapping[str, float],
+    challenger: str,
+    gate: Gate,
+    version: str,
+    before: ModelVersion | None,
+    trial: str,
 ) -> Decision:
     own = scores[challenger]
     rivals = {model: score for model, score in scores.items() if model != challenger}

@@ -55,6 +55,7 @@ class Curve:
         self._points: list[Metric] = []
 
     def __call__(self, event: FitProgress) -> None:
+        """Takes one report."""
         now = int(time.time() * 1000)
         self._points += [Metric(key, value, now, event.done) for key, value in event.logs.items()]
 
@@ -106,7 +107,10 @@ def log_dataset(client: MlflowClient, run_id: str, panel: Panel, name: str, sour
     Written directly: `mlflow.data.from_pandas` hashes a sample of the rows and warns about every
     integer column.
     """
-    schema, (first, last) = panel.schema, show_stamps(panel.axis.stamps(np.array([panel.start.min(), panel.last.max()])))
+    schema, (first, last) = (
+        panel.schema,
+        show_stamps(panel.axis.stamps(np.array([panel.start.min(), panel.last.max()]))),
+    )
     profile = {"series": len(panel), "rows": len(panel.y), "first": first, "last": last, "freq": schema.freq}
     columns = [{"name": column, "type": "double"} for column in (schema.target_col, *schema.past, *schema.future)]
     dataset = Dataset(
@@ -119,7 +123,9 @@ def log_dataset(client: MlflowClient, run_id: str, panel: Panel, name: str, sour
 def log_table(client: MlflowClient, run_id: str, frame: pd.DataFrame, file: str) -> None:
     """A small table as JSON that the UI shows (`.json`), or a large one as Parquet (`.parquet`)."""
     if file.endswith(".json"):
-        client.log_table(run_id, data=frame.astype({c: object for c in frame.select_dtypes("str")}), artifact_file=file)
+        client.log_table(
+            run_id, data=frame.astype(dict.fromkeys(frame.select_dtypes("str"), object)), artifact_file=file
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(file).name

@@ -86,7 +86,8 @@ def connect(folder: str | Path | None = None) -> Store:
         except OSError as error:
             raise StoreError(f"cannot create the store's folder {home}: {error}") from error
         store = Store(f"sqlite:///{home / 'mlflow.db'}", home)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a hundred lines of table creation otherwise
+    for chatty in ("alembic", "mlflow.store.db.utils"):  # a hundred lines of table creation otherwise
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         with _lock(store.folder):
             store.client.search_experiments(max_results=1)

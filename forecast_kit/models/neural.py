@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import keras
 import numpy as np
 
 from forecast_kit import typing as fk
@@ -16,47 +14,14 @@ from forecast_kit.core.forecaster import FitCallback, FitProgress, Forecaster
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.scaling import Method, SeriesScaler
 from forecast_kit.data.windows import WindowIndex, WindowSpec, gather
-from forecast_kit.errors import ArgumentError, NotFittedError, TrainingError, nearest
+from forecast_kit.errors import ArgumentError, NotFittedError, nearest
 from forecast_kit.models.loader import WindowLoader, drop_empty
 from forecast_kit.nn.heads import QuantileHead, interpolate_levels
 from forecast_kit.nn.networks import Recurrent, Shapes, build_network
+from forecast_kit.nn.training import TrainingSpec, apply, train
 from forecast_kit.typing import Floats
 
 _WEIGHTS = "network.weights.h5"
-
-
-@dataclass(frozen=True)
-class TrainingSpec:
-    """How a network is trained.
-
-    Args:
-        steps: optimiser steps in all.
-        batch_size: windows in a step.
-        learning_rate: the highest; it rises over the first 5 % of the steps and falls to 0 as a cosine.
-        clip_norm: gradients whose norm over all weights is larger are shortened to it.
-        seed: of initial weights, dropout and draws.
-
-    Raises:
-        ArgumentError: an argument is out of range.
-    """
-
-    steps: int = 1500
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    clip_norm: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ArgumentError(f"{name} must be a whole number, at least 1; got {value!r}")
-        for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise ArgumentError(f"{name} must be a positive number, got {value!r}")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise ArgumentError(f"seed must be a whole number, at least 0; got {self.seed!r}")
 
 
 class NeuralForecaster(Forecaster):
@@ -108,7 +73,7 @@ class NeuralForecaster(Forecaster):
         self.training = _spec(TrainingSpec, training or {})
         self._windows = WindowSpec(input_length, horizon)
         self.scaler_ = SeriesScaler(scaler)
-        self.model_: keras.Model | None = None
+        self.model_: Any = None  # a keras.Model
         self.shapes_: Shapes | None = None
         self.covariates_: Floats = np.empty((2, 0))  # mean and deviation of past, future and static columns
 
@@ -139,22 +104,18 @@ class NeuralForecaster(Forecaster):
             self.input_length, self._windows.horizon, panel.season_length, len(known.past) + len(known.future),
             len(known.future), len(known.static),
         )  # fmt: skip
+        scaled = self.scaler_.transform(panel)
+        loader = WindowLoader(self._standardize(panel), scaled, index, batch_size=spec.batch_size, seed=spec.seed)
+
+        def report(step: int, loss: float) -> None:
+            for callback in callbacks:
+                callback(FitProgress(step, spec.steps, {"loss": loss}))
+
         model = self._build()
-        head = QuantileHead(self.levels)
-        model.compile(
-            optimizer=keras.optimizers.Adam(_schedule(spec), global_clipnorm=spec.clip_norm),
-            loss=_WeightedLoss(head),
-            steps_per_execution=min(_EXECUTION, spec.steps),
-            jit_compile=False,
-        )
-        loader = WindowLoader(
-            self._standardize(panel), self.scaler_.transform(panel), index, batch_size=spec.batch_size,
-            steps=spec.steps, seed=spec.seed,
-        )  # fmt: skip
-        model.fit(loader, epochs=1, verbose=0, callbacks=[_Watch(spec.steps, callbacks)])
+        train(model, QuantileHead(self.levels), loader, spec, on_step=report)
         self.model_ = model
 
-    def _build(self) -> keras.Model:
+    def _build(self) -> Any:
         assert self.shapes_ is not None  # set by the caller
         return build_network(self.network, self.shapes_, QuantileHead(self.levels), seed=self.training.seed)
 
@@ -169,14 +130,14 @@ class NeuralForecaster(Forecaster):
     ) -> tuple[Floats, Floats]:
         if horizon > self._windows.horizon:
             raise ArgumentError(
-                f"{self.name} was trained for a horizon of {self._windows.horizon} steps, {horizon} were asked for; train "
-                f"it with horizon={horizon}, or ask for fewer"
+                f"{self.name} was trained for a horizon of {self._windows.horizon} steps, {horizon} were asked for; "
+                f"train it with horizon={horizon}, or ask for fewer"
             )
         outside = [q for q in levels if not self.levels[0] <= q <= self.levels[-1]]
         if outside:
             raise ArgumentError(
-                f"{self.name} learned the levels {self.levels[0]} to {self.levels[-1]}, {outside} lie outside; train it with "
-                f"levels= that hold them"
+                f"{self.name} learned the levels {self.levels[0]} to {self.levels[-1]}, {outside} lie outside; "
+                f"train it with levels= that hold them"
             )
         assert self.model_ is not None  # predict has checked that we are fitted
         panel = self._standardize(history)
@@ -184,7 +145,7 @@ class NeuralForecaster(Forecaster):
         series = np.arange(len(history))
         batch = gather(panel, self.scaler_.transform(history), series, history.lengths, self._windows, target=False)
         batch[fk.FUTURE_X] = self._standardize_future(future, history)
-        scaled = np.asarray(self.model_.predict(drop_empty(batch), batch_size=1024, verbose=0), np.float64)
+        scaled = apply(self.model_, drop_empty(batch))
         learned = (scaled * scale[:, None, None] + shift[:, None, None])[:, :horizon]
         return learned[:, :, self.levels.index(0.5)], interpolate_levels(learned, self.levels, levels)
 
@@ -200,7 +161,8 @@ class NeuralForecaster(Forecaster):
         return ((padded - mean) / deviation).astype(np.float32)
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        assert self.model_ is not None and self.shapes_ is not None and self.scaler_.ids_ is not None
+        assert self.shapes_ is not None  # save has checked that we are fitted
+        assert self.scaler_.ids_ is not None
         self.model_.save_weights(folder / _WEIGHTS)
         arrays = {"ids": self.scaler_.ids_, "shift": self.scaler_.shift_, "scale": self.scaler_.scale_,
                   "covariates": self.covariates_}  # fmt: skip
@@ -208,51 +170,15 @@ class NeuralForecaster(Forecaster):
 
     def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.shapes_ = Shapes(**values["shapes"])
-        self.scaler_.ids_, self.scaler_.shift_, self.scaler_.scale_ = arrays["ids"], arrays["shift"], arrays["scale"]
+        self.scaler_.ids_, self.scaler_.shift_, self.scaler_.scale_ = (
+            arrays["ids"],
+            arrays["shift"],
+            arrays["scale"],
+        )
         self.covariates_ = arrays["covariates"]
         model = self._build()
         model.load_weights(folder / _WEIGHTS)
         self.model_ = model
-
-
-_EXECUTION = 16  # optimiser steps that run between two returns to Python
-
-
-class _WeightedLoss(keras.losses.Loss):
-    """The head's loss, averaged over the steps that were observed."""
-
-    def __init__(self, head: QuantileHead) -> None:
-        super().__init__(name="quantile_loss", reduction="mean_with_sample_weight")
-        self._head = head
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self._head.loss(y_true, y_pred)
-
-
-class _Watch(keras.callbacks.Callback):
-    """Reports progress, and stops training when the loss is no longer a number."""
-
-    def __init__(self, steps: int, listeners: Sequence[FitCallback]) -> None:
-        super().__init__()
-        self._steps, self._listeners = steps, listeners
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        loss = float((logs or {})["loss"])
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} at step {batch + 1} of {self._steps}; lower learning_rate or clip_norm, and look "
-                f"for extreme values in the data"
-            )
-        for listener in self._listeners:
-            listener(FitProgress(batch + 1, self._steps, {"loss": loss}))
-
-
-def _schedule(spec: TrainingSpec) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Up in a line over the first 5 % of the steps, down to 0 as a cosine."""
-    warmup = max(1, spec.steps // 20)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, spec.steps - warmup), warmup_target=spec.learning_rate, warmup_steps=warmup
-    )
 
 
 def _moments(panel: Panel) -> Floats:
@@ -278,8 +204,12 @@ def _spec(kind: type[T], value: T | Mapping[str, Any]) -> T:
         return value
     known = [field.name for field in fields(kind)]
     if not isinstance(value, Mapping):
-        raise ArgumentError(f"expected {kind.__name__} or a mapping of its arguments ({', '.join(known)}), got {value!r}")
+        raise ArgumentError(
+            f"expected {kind.__name__} or a mapping of its arguments ({', '.join(known)}), got {value!r}"
+        )
     for key in value:
         if key not in known:
-            raise ArgumentError(f"unknown key {key!r}; {kind.__name__} takes {', '.join(known)}.{nearest(str(key), known)}")
+            raise ArgumentError(
+                f"unknown key {key!r}; {kind.__name__} takes {', '.join(known)}.{nearest(str(key), known)}"
+            )
     return kind(**value)

@@ -96,7 +96,15 @@ def ets_update(states: ETSStates, y: Floats, given: Bools) -> ETSStates:
     turned = np.concatenate([states.season[:, 1:], newest[:, None]], axis=1)
     season = np.where(given[:, None], turned, states.season)
     return ETSStates(
-        states.alpha, states.beta, states.gamma, states.phi, level, trend, season, states.variance, states.fitted
+        states.alpha,
+        states.beta,
+        states.gamma,
+        states.phi,
+        level,
+        trend,
+        season,
+        states.variance,
+        states.fitted,
     )
 
 
@@ -219,8 +227,8 @@ class ETS(Forecaster):
         early, late = history.last < cutoff, history.start > cutoff + 1
         if early.any() or late.any():
             raise TimeIndexError(
-                f"{self.name} was fitted up to the cutoff of each series, and goes on from there; the history must reach "
-                f"it without a hole, but does not in series {name_some(history.ids[early | late].tolist())}"
+                f"{self.name} was fitted up to the cutoff of each series, and goes on from there; the history must "
+                f"reach it without a hole, but does not in series {name_some(history.ids[early | late].tolist())}"
             )
         states = ETSStates(**{name: value[at] for name, value in self.states_.arrays().items()})
         new = history.last - cutoff
@@ -237,7 +245,9 @@ class ETS(Forecaster):
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         assert self.states_ is not None
-        cutoff = self.cutoff_ if self.cutoff_.dtype.kind == "i" else self.cutoff_.astype("datetime64[us]").astype(np.int64)
+        cutoff = (
+            self.cutoff_ if self.cutoff_.dtype.kind == "i" else self.cutoff_.astype("datetime64[us]").astype(np.int64)
+        )
         calendar = {"calendar": self.cutoff_.dtype.kind != "i"}
         return calendar, {"ids": self.ids_, "cutoff": cutoff, **self.states_.arrays()}
 

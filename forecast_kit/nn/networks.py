@@ -113,9 +113,7 @@ def build_network(spec: Recurrent, shapes: Shapes, head: QuantileHead, *, seed: 
     state = layers.Dense(spec.hidden, activation="relu", kernel_initializer=seeds.next("glorot"))(x)
 
     count = len(head.levels)
-    raw = layers.Reshape((horizon, count))(
-        layers.Dense(horizon * count, kernel_initializer=seeds.next("small"))(state)
-    )
+    raw = layers.Reshape((horizon, count))(layers.Dense(horizon * count, kernel_initializer=seeds.next("small"))(state))
     if shapes.future:
         raw = raw + _future_branch(inputs[fk.FUTURE_X], state, shapes, count, seeds)
     ordered = head(raw)
