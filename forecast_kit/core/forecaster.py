@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from forecast_kit.core.forecast import Forecast, check_levels
+from forecast_kit.data.io import read_arrays
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import (
@@ -232,8 +233,7 @@ class Forecaster(ABC):
                     f"upgrade forecast_kit"
                 )
             forecaster = find_forecaster(name)(**document["params"])
-            with np.load(folder / _ARRAYS, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
+            arrays = read_arrays(folder / _ARRAYS)
             forecaster.schema_ = PanelSchema.from_dict(document["schema"])
             forecaster.integer_ids_ = document["integer_ids"]
             forecaster._restore(folder, document["state"], arrays)
@@ -241,7 +241,7 @@ class Forecaster(ABC):
             raise ArtifactError(
                 f"{folder} holds no saved forecaster: {Path(error.filename).name} is missing"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"cannot read the forecaster in {folder}: {error!r}; it is damaged or foreign"
             ) from error

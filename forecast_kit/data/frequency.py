@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -189,12 +190,13 @@ class CalendarAxis(TimeAxis):
             steps, rest = np.divmod((stamps - self._start).astype(np.int64), self._width.astype(np.int64))
             self._refuse(stamps, rest != 0)
             return steps
-        first, last = pd.Timestamp(stamps.min()), pd.Timestamp(stamps.max())
-        calendar = pd.date_range(min(first, self.origin), last, freq=self._offset, unit="us")
-        before = int((calendar < self.origin).sum())
+        low, high = min(pd.Timestamp(stamps.min()), self.origin), max(pd.Timestamp(stamps.max()), self.origin)
+        # Both ways from the origin, so that steps of several months or days keep its phase.
+        before = pd.date_range(self.origin, low, freq=-self._offset, unit="us")[:0:-1]
+        calendar = before.append(pd.date_range(self.origin, high, freq=self._offset, unit="us"))
         steps = calendar.get_indexer(pd.DatetimeIndex(stamps))
         self._refuse(stamps, steps < 0)
-        return steps.astype(np.int64) - before
+        return steps.astype(np.int64) - len(before)
 
     def stamps(self, steps: Ints) -> np.ndarray:
         """See `TimeAxis`."""
@@ -217,7 +219,10 @@ class CalendarAxis(TimeAxis):
 
     def _refuse(self, stamps: np.ndarray, off: Bools) -> None:
         unique = np.unique(stamps)[:100] if off.any() else stamps[:0]
-        guess = pd.infer_freq(pd.DatetimeIndex(unique)) if unique.size > 2 else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pandas 3.1 announces an offset where it still returns text
+            found = pd.infer_freq(pd.DatetimeIndex(unique)) if unique.size > 2 else None
+        guess = getattr(found, "freqstr", found)
         self._refuse_off_grid(stamps, off, f" (they look like freq={guess!r})" if guess else "")
 
 

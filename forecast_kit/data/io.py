@@ -1,9 +1,13 @@
-"""Frames from files."""
+"""Frames and arrays from files."""
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from forecast_kit.data.schema import PanelSchema
@@ -34,7 +38,11 @@ def read_frame(path: str | Path, schema: PanelSchema) -> pd.DataFrame:
         raise DataError(f"cannot read {file}: {error}") from error
     column = schema.time_col
     if column in frame.columns and not isinstance(schema.freq, int) and pd.api.types.is_string_dtype(frame[column]):
-        stamps = pd.to_datetime(frame[column], format="ISO8601", errors="coerce")
+        try:
+            stamps = pd.to_datetime(frame[column], format="ISO8601", errors="coerce")
+        except ValueError as error:  # offsets that change, as local time with daylight saving has them
+            raise TimeIndexError(f"cannot read the dates in column {column!r} of {file}: {error}; "
+                                 f"write them all in UTC, without an offset") from error  # fmt: skip
         bad = frame.loc[stamps.isna() & frame[column].notna(), column]
         if len(bad):
             raise TimeIndexError(
@@ -43,3 +51,18 @@ def read_frame(path: str | Path, schema: PanelSchema) -> pd.DataFrame:
             )
         frame[column] = stamps
     return frame
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in an `.npz` file, by name; nothing in it is unpickled.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is damaged.
+    """
+    with path.open("rb") as file:  # ours to close: NumPy leaves it open where the file is damaged
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, EOFError) as error:
+            raise ValueError(f"{path.name}: {error}") from error

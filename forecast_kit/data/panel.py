@@ -14,6 +14,7 @@ import pandas as pd
 
 from forecast_kit.data import regularize as reg
 from forecast_kit.data.frequency import TimeAxis, show_stamps, time_axis
+from forecast_kit.data.io import read_arrays
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import (
     ArgumentError,
@@ -325,13 +326,12 @@ class Panel:
             ArtifactError: the file is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                meta = json.loads(str(file["meta"]))
-                arrays = {name: file[name] for name in file.files if name != "meta"}
+            arrays = read_arrays(path)
+            meta = json.loads(str(arrays.pop("meta")))
             schema, origin = PanelSchema.from_dict(meta["schema"]), meta["origin"]
             first = np.array([origin], np.int64 if isinstance(origin, int) else "datetime64[us]")
             return cls(schema, time_axis(schema.freq, first), **arrays)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"cannot read the panel {path.name}: {error}; the file is damaged or foreign"
             ) from error

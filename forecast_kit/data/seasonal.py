@@ -24,7 +24,7 @@ def seasonal_error(panel: Panel, season_length: int, *, power: int = 1) -> Float
     (array([2.]), array([4.]))
     """
     m = season_length
-    total: Floats = np.zeros(len(panel))
+    total: np.ndarray = np.zeros(len(panel))
     count: np.ndarray = np.zeros(len(panel))
     if len(panel.y) > m:
         owner = np.repeat(np.arange(len(panel)), panel.lengths)

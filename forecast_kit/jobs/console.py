@@ -14,6 +14,8 @@ from forecast_kit.core.forecaster import FitCallback, FitProgress
 from forecast_kit.evaluation.backtest import BacktestProgress
 
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = 120  # a log file has no width of its own; 80 would cut the leaderboard's names
 
 
 class FitBars:
@@ -78,7 +80,7 @@ def leaderboard_table(board: pd.DataFrame, title: str) -> Table:
     }  # fmt: skip
     columns = {key: value for key, value in shown.items() if key in board.columns}
     for key, (head, _) in columns.items():
-        table.add_column(head, justify="left" if key == "model" else "right")
+        table.add_column(head, justify="left" if key == "model" else "right", no_wrap=True)
     for row in board.to_dict("records"):
         table.add_row(*(form.format(row[key]) for key, (_, form) in columns.items()))
     return table

@@ -117,7 +117,7 @@ def run_job(config: JobConfig, out: Console) -> JobResult:
             figure = plot_forecast(forecast, panel)
             _replace(plot_path, lambda path: figure.savefig(path, dpi=110, format="png"))
             runs.log_figure(client, run_id, figure, "forecast.png")
-        client.set_tag(run_id, "decision", decision.reason)
+        runs.describe(client, run_id, decision.reason, board)
     return JobResult(result, board, decision, best, forecast_path, plot_path, run_id, experiment_id, store)
 
 

@@ -113,7 +113,6 @@ def promote(
         "trial": trial,
         gate.metric: f"{scores[challenger]:.6g}",
         "decision": "promoted" if decision.promoted else "refused",
-        "reason": decision.reason,
         "replaced_version": decision.replaced or "none",
     }
     try:

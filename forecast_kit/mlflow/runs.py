@@ -138,6 +138,13 @@ def log_figure(client: MlflowClient, run_id: str, figure: Figure, file: str) -> 
     client.log_figure(run_id, figure, file)
 
 
+def describe(client: MlflowClient, run_id: str, sentence: str, table: pd.DataFrame) -> None:
+    """The text at the top of the run's page: a sentence, then a table."""
+    rows = [list(table.columns), ["---"] * table.shape[1], *table.round(4).to_numpy().tolist()]
+    lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    client.set_tag(run_id, "mlflow.note.content", sentence + "\n\n" + "\n".join(lines))
+
+
 def log_json(client: MlflowClient, run_id: str, values: Any, file: str) -> None:
     """Anything that JSON can hold."""
     client.log_text(run_id, json.dumps(values, indent=1, default=str), file)

@@ -108,12 +108,13 @@ class _Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = float((logs or {})["loss"])
+        done = min(batch + 1, self._steps)  # Keras counts the last, shorter execution as a whole one
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss became {loss} at step {batch + 1} of {self._steps}; lower learning_rate or clip_norm, and "
+                f"the loss became {loss} at step {done} of {self._steps}; lower learning_rate or clip_norm, and "
                 f"look for extreme values in the data"
             )
-        self._on_step(batch + 1, loss)
+        self._on_step(done, loss)
 
 
 def _schedule(spec: TrainingSpec) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -1,0 +1,76 @@
+"""The store: created once, wherever it is, however many processes start."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forecast_kit.errors import StoreError
+from forecast_kit.mlflow import Store, connect
+
+JOB = """
+import sys
+from forecast_kit.mlflow import connect
+store = connect(sys.argv[1])
+run = store.client.create_run(store.experiment("race"), run_name=sys.argv[2])
+store.client.log_metric(run.info.run_id, "mase", 0.5)
+store.client.set_terminated(run.info.run_id)
+"""
+
+
+def test_six_processes_at_once_on_an_empty_folder_all_succeed(tmp_path: Path) -> None:
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", JOB, str(tmp_path / "s"), str(k)], stderr=subprocess.PIPE, text=True)
+        for k in range(6)
+    ]
+    for job in jobs:
+        _, errors = job.communicate(timeout=240)
+        assert job.returncode == 0, errors
+    with sqlite3.connect(tmp_path / "s" / "mlflow.db") as database:
+        assert database.execute("select count(*) from experiments where name = 'race'").fetchone() == (1,)
+        assert database.execute("select count(*) from runs where status = 'FINISHED'").fetchone() == (6,)
+
+
+def test_the_embedded_store_has_absolute_places(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    experiment = store.client.get_experiment(store.experiment("a b/c"))
+    assert experiment.artifact_location == (tmp_path / "store" / "artifacts" / "a_b_c").as_uri()
+    monkeypatch.chdir("/")
+    assert store.experiment("a b/c") == experiment.experiment_id
+
+
+def test_the_environment_names_another_store(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"sqlite:///{empty_store / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert connect() == Store(uri, None)
+
+
+def test_without_the_environment_the_store_is_in_the_current_folder(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.folder is not None
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store.folder.rename(store.folder.with_name(".forecast_kit"))
+    monkeypatch.chdir(store.folder.parent)
+    assert connect().folder == store.folder.with_name(".forecast_kit")
+
+
+def test_a_deleted_experiment_is_named_with_its_cure(store: Store) -> None:
+    store.client.delete_experiment(store.experiment("gone"))
+    with pytest.raises(StoreError, match="experiment 'gone' was deleted; restore it"):
+        store.experiment("gone")
+
+
+def test_a_store_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot create the store's folder"):
+        connect(tmp_path / "file" / "store")
+
+
+def test_links_open_the_view_of_models_and_not_of_traces(store: Store) -> None:
+    assert store.link("/models/demand") == "http://127.0.0.1:5000/#/models/demand?workflowType=machine_learning"
+    server = Store("https://mlflow.example/", None)
+    assert server.link("/models/demand") == "https://mlflow.example/#/models/demand?workflowType=machine_learning"

@@ -1,0 +1,124 @@
+"""Neural forecasters beyond the contract that all forecasters share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecast_kit import NeuralForecaster, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit.core.forecaster import FitProgress
+from forecast_kit.errors import ArgumentError, DataError, SchemaError
+
+TINY = {"cell": "gru", "units": 4, "hidden": 8, "segment": 24}
+
+
+def tiny(steps: int = 4, **changes) -> NeuralForecaster:
+    arguments = {"horizon": 24, "input_length": 48, "training": {"steps": steps, "batch_size": 8}, **changes}
+    return NeuralForecaster(arguments.pop("network", TINY), **arguments)
+
+
+def rising_waves(series: int = 12, days: int = 14) -> pd.DataFrame:
+    """Daily waves on slopes of their own: repeating yesterday is always a day's rise too low or too high."""
+    rng = np.random.default_rng(11)
+    steps = np.arange(24 * days)
+    frames = []
+    for k in range(series):
+        y = 50 + rng.normal(0, 0.3) * steps + 8 * np.sin(2 * np.pi * (steps + 24 * rng.random()) / 24)
+        frames.append(pd.DataFrame({"unique_id": f"s{k:02d}", "ds": steps, "y": y + rng.normal(0, 0.2, len(steps))}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_a_short_training_beats_the_seasonal_naive_forecast_on_rising_waves() -> None:
+    panel = Panel.from_frame(rising_waves(), freq=1, season_length=24)
+    network = {"cell": "lstm", "units": 16, "hidden": 32, "segment": 24}
+    candidate = tiny(network=network, input_length=72, training={"steps": 250, "batch_size": 32, "learning_rate": 1e-2})
+    result = backtest({"lstm": candidate, "naive": SeasonalNaive()}, panel, RollingOrigin(24))
+    board = result.leaderboard("naive").set_index("model")
+    assert board.loc["lstm", "skill"] > 0.3
+
+
+def test_known_future_covariates_are_put_to_use() -> None:
+    """The target jumps wherever the covariate does: nobody can know that from the past."""
+    rng = np.random.default_rng(12)
+    frame = rising_waves(8)
+    frame["promotion"] = (rng.random(len(frame)) < 0.3).astype(float)
+    frame["y"] += 30 * frame["promotion"]
+    arguments = {"input_length": 48, "training": {"steps": 400, "batch_size": 32, "learning_rate": 1e-2}}
+    scores = {}
+    for columns in ((), ("promotion",)):
+        panel = Panel.from_frame(frame, freq=1, season_length=24, future=columns)
+        network = {"cell": "gru", "units": 16, "hidden": 32, "segment": 24}
+        scores[columns] = backtest({"m": tiny(network=network, **arguments)}, panel, RollingOrigin(24)).scores["mae"].mean()
+    assert scores[("promotion",)] < 0.5 * scores[()]
+
+
+def test_future_covariates_must_be_given_and_complete() -> None:
+    frame = rising_waves(3).assign(holiday=0.0)
+    panel = Panel.from_frame(frame, freq=1, season_length=24, future=("holiday",))
+    model = tiny().fit(panel)
+    with pytest.raises(SchemaError, match="'holiday' are needed for the next 24 steps"):
+        model.predict()
+    ahead = panel.future_frame(24).fillna(0.0)
+    with pytest.raises(DataError, match="lacks 1 values of 'holiday': s02 from 359 to 359"):
+        model.predict(future=ahead.iloc[:-1])
+    assert model.predict(future=ahead).mean.shape == (3, 24)
+    short = model.predict(5, future=panel.future_frame(5).fillna(0.0))
+    np.testing.assert_allclose(short.mean, model.predict(future=ahead).mean[:, :5], rtol=1e-6)
+
+
+def test_series_never_seen_are_forecast_from_their_history() -> None:
+    frame = rising_waves(5)
+    known = Panel.from_frame(frame[frame["unique_id"] < "s04"], freq=1, season_length=24)
+    unknown = Panel.from_frame(frame[frame["unique_id"] == "s04"].assign(y=lambda d: 1e4 + d["y"]), freq=1, season_length=24)
+    forecast = tiny().fit(known).predict(history=unknown)
+    assert forecast.ids.tolist() == ["s04"]
+    assert (np.abs(forecast.mean - unknown.y[-24:].mean()) < 500).all()
+
+
+def test_a_history_shorter_than_the_input_is_padded() -> None:
+    panel = Panel.from_frame(rising_waves(4), freq=1, season_length=24)
+    model = tiny().fit(panel)
+    assert np.isfinite(model.predict(history=panel.tail(7)).mean).all()
+
+
+def test_horizons_and_levels_beyond_the_trained_ones_are_refused() -> None:
+    model = tiny(levels=(0.1, 0.9)).fit(Panel.from_frame(rising_waves(3), freq=1, season_length=24))
+    assert model.levels == (0.1, 0.5, 0.9)
+    with pytest.raises(ArgumentError, match="trained for a horizon of 24 steps, 25 were asked for"):
+        model.predict(25)
+    with pytest.raises(ArgumentError, match=r"learned the levels 0.1 to 0.9, \[0.95\] lie outside"):
+        model.predict(levels=(0.5, 0.95))
+
+
+def test_progress_reaches_the_callbacks() -> None:
+    events: list[FitProgress] = []
+    tiny(steps=20).fit(Panel.from_frame(rising_waves(3), freq=1, season_length=24), callbacks=(events.append,))
+    assert [event.done for event in events] == [16, 20]
+    assert all(event.total == 20 and event.logs["loss"] > 0 for event in events)
+
+
+@pytest.mark.parametrize("scaler", ["standard", "minmax", "none"])
+def test_every_scaler_gives_forecasts_in_the_unit_of_the_data(scaler: str) -> None:
+    panel = Panel.from_frame(rising_waves(4), freq=1, season_length=24)
+    mean = tiny(scaler=scaler).fit(panel).predict().mean
+    last = np.stack([y[-48:] for _, y in panel.series])
+    spread = last.max(axis=1) - last.min(axis=1)
+    assert (np.abs(mean - last.mean(axis=1, keepdims=True)) < 2 * spread[:, None]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"network": {"cel": "gru"}}, "unknown key 'cel'; Recurrent takes .*Did you mean 'cell'"),
+        ({"network": "gru"}, "expected Recurrent or a mapping of its arguments"),
+        ({"training": {"step": 3}}, "unknown key 'step'; TrainingSpec takes .*Did you mean 'steps'"),
+        ({"horizon": 0}, "horizon must be at least 1"),
+        ({"input_length": 0}, "input_length must be at least 1"),
+        ({"levels": (0.0, 0.5)}, "strictly between 0 and 1"),
+        ({"scaler": "robust"}, "scaler must be 'standard', 'minmax' or 'none'"),
+    ],
+)
+def test_bad_arguments_are_refused_at_construction(changes: dict, complaint: str) -> None:
+    with pytest.raises(ArgumentError, match=complaint):
+        tiny(**changes)

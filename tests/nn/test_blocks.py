@@ -1,0 +1,60 @@
+"""Blocks against naive loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+
+from forecast_kit.nn.blocks import SeasonalLookback, WindowScale
+
+
+def windows(rng: np.random.Generator, hidden: float) -> tuple[np.ndarray, np.ndarray]:
+    y = rng.normal(5.0, 2.0, (6, 12)).astype(np.float32)
+    observed = (rng.random((6, 12)) >= hidden).astype(np.float32)
+    return y * observed, observed
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.3])
+@pytest.mark.parametrize(("season", "lag"), [(4, 4), (1, 1), (8, 1)])
+def test_window_scale_is_the_last_season_and_the_seasonal_difference(hidden: float, season: int, lag: int) -> None:
+    y, observed = windows(np.random.default_rng(1), hidden)
+    shift, scale = (ops.convert_to_numpy(t) for t in WindowScale(season, epsilon=0.1)(y, observed))
+    for b in range(len(y)):
+        last = [y[b, t] for t in range(12 - season, 12) if observed[b, t]]
+        every = [y[b, t] for t in range(12) if observed[b, t]]
+        steps = [abs(y[b, t] - y[b, t - lag]) for t in range(lag, 12) if observed[b, t] and observed[b, t - lag]]
+        assert shift[b, 0] == pytest.approx(np.mean(last or every), rel=1e-5)
+        assert scale[b, 0] == pytest.approx((np.mean(steps) if steps else 0.0) + 0.1, rel=1e-5)
+
+
+def test_a_window_without_an_observation_has_a_finite_scale() -> None:
+    shift, scale = WindowScale(4)(np.zeros((1, 12), np.float32), np.zeros((1, 12), np.float32))
+    assert float(shift[0, 0]) == 0.0
+    assert float(scale[0, 0]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.4])
+def test_lookback_is_a_weighted_mean_of_past_seasons(hidden: float) -> None:
+    rng = np.random.default_rng(2)
+    y, observed = windows(rng, hidden)
+    state = rng.normal(size=(6, 5)).astype(np.float32)
+    layer = SeasonalLookback(4, 10)
+    layer.build(y.shape, observed.shape, state.shape)
+    kernel, bias = rng.normal(size=(5, 9)).astype(np.float32), rng.normal(size=9).astype(np.float32)
+    layer.set_weights([kernel, bias])
+    got = ops.convert_to_numpy(layer(y, observed, state))
+    for b in range(6):
+        logits = (state[b] @ kernel + bias).reshape(3, 3)
+        for h in range(10):
+            weights = np.exp(logits[h // 4]) / np.exp(logits[h // 4]).sum()
+            at = [(weights[d], d * 4 + h % 4) for d in range(3)]
+            mass = sum(w for w, t in at if observed[b, t])
+            total = sum(w * y[b, t] for w, t in at if observed[b, t])
+            assert got[b, h] == pytest.approx(total / (mass + 1e-6), rel=1e-4, abs=1e-5)
+
+
+def test_untrained_lookback_averages_all_seasons_alike() -> None:
+    y = np.array([[1.0, 2, 3, 4, 5, 6]], np.float32)
+    got = SeasonalLookback(2, 3)(y, np.ones_like(y), np.ones((1, 4), np.float32))
+    np.testing.assert_allclose(ops.convert_to_numpy(got), [[3, 4, 3]], rtol=1e-5)

@@ -1,0 +1,94 @@
+"""Networks: shapes, and what may and may not reach the output."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from forecast_kit import typing as fk
+from forecast_kit.errors import ArgumentError
+from forecast_kit.nn.heads import QuantileHead
+from forecast_kit.nn.networks import Recurrent, Shapes, build_network
+from forecast_kit.nn.training import apply
+
+HEAD = QuantileHead((0.1, 0.5, 0.9))
+SHAPES = Shapes(input_length=12, horizon=6, season_length=4, past=2, future=1, static=3)
+
+
+def batch(shapes: Shapes, rows: int = 5) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    full = {
+        fk.PAST_Y: rng.normal(size=(rows, shapes.input_length)),
+        fk.PAST_OBSERVED: np.ones((rows, shapes.input_length)),
+        fk.PAST_X: rng.normal(size=(rows, shapes.input_length, shapes.past)),
+        fk.FUTURE_X: rng.normal(size=(rows, shapes.horizon, shapes.future)),
+        fk.STATIC_X: rng.normal(size=(rows, shapes.static)),
+    }
+    return {name: array.astype(np.float32) for name, array in full.items() if array.shape[-1]}
+
+
+SPECS = [
+    Recurrent("lstm", units=4, hidden=8),
+    Recurrent("gru", units=4, hidden=8, segment=4),
+    Recurrent("gru", units=4, hidden=8, layers=2, dropout=0.2, segment=2),
+    Recurrent("lstm", units=4, hidden=8, lookback=False),
+]
+
+
+@pytest.mark.parametrize("shapes", [SHAPES, Shapes(12, 6, 4), Shapes(12, 6, 1)], ids=["covariates", "plain", "m=1"])
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_output_is_ordered_quantiles_of_every_step(spec: Recurrent, shapes: Shapes) -> None:
+    got = apply(build_network(spec, shapes, HEAD, seed=0), batch(shapes))
+    assert got.shape == (5, 6, 3)
+    assert (np.diff(got, axis=-1) >= 0).all()
+
+
+def test_what_was_not_observed_does_not_matter() -> None:
+    model = build_network(SPECS[0], SHAPES, HEAD, seed=0)
+    one = batch(SHAPES)
+    one[fk.PAST_OBSERVED][:, :5] = 0.0
+    other = {name: array.copy() for name, array in one.items()}
+    other[fk.PAST_Y][:, :5] = 1e3
+    np.testing.assert_array_equal(apply(model, one), apply(model, other))
+
+
+@pytest.mark.parametrize("name", [fk.PAST_Y, fk.PAST_OBSERVED, fk.PAST_X, fk.FUTURE_X, fk.STATIC_X])
+def test_every_input_reaches_the_output(name: str) -> None:
+    model = build_network(SPECS[1], SHAPES, HEAD, seed=0)
+    one, other = batch(SHAPES), batch(SHAPES)
+    other[name] = 1.0 - other[name] + (np.arange(other[name].shape[1]).reshape(1, -1, *[1] * (other[name].ndim - 2)) % 3)
+    assert np.abs(apply(model, one) - apply(model, other)).max() > 1e-5
+
+
+def test_shifting_and_stretching_a_window_shifts_and_stretches_its_forecast() -> None:
+    model = build_network(SPECS[1], Shapes(12, 6, 4), HEAD, seed=0)
+    one, other = batch(Shapes(12, 6, 4)), batch(Shapes(12, 6, 4))
+    other[fk.PAST_Y] = other[fk.PAST_Y] + 40.0
+    np.testing.assert_allclose(apply(model, other), apply(model, one) + 40.0, atol=1e-3)
+
+
+def test_the_seed_decides_the_initial_weights() -> None:
+    weights = [build_network(SPECS[0], SHAPES, HEAD, seed=s).get_weights() for s in (1, 1, 2)]
+    assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"cell": "transformer"}, "cell must be one of lstm, gru"),
+        ({"units": 0}, "units must be at least 1"),
+        ({"segment": 0}, "segment must be at least 1"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+    ],
+)
+def test_bad_specs_are_refused(arguments: dict, complaint: str) -> None:
+    with pytest.raises(ArgumentError, match=complaint):
+        Recurrent(**arguments)
+
+
+def test_an_input_that_does_not_fit_segment_or_season_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="multiple of segment, got 12 and 5"):
+        build_network(Recurrent(segment=5), SHAPES, HEAD, seed=0)
+    with pytest.raises(ArgumentError, match="at least a season of 24 steps, got 12"):
+        build_network(Recurrent(), Shapes(12, 6, 24), HEAD, seed=0)

@@ -1,0 +1,46 @@
+"""What the README shows runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_the_python_example_runs_and_is_short(tmp_path: Path) -> None:
+    code = blocks("python")[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "gru" in done.stdout
+    assert (tmp_path / "forecast.png").stat().st_size > 10_000
+
+
+def test_the_csv_and_schema_of_the_readme_fit_each_other(tmp_path: Path) -> None:
+    from forecast_kit.data.io import read_frame
+    from forecast_kit.data.panel import Panel
+    from forecast_kit.data.schema import PanelSchema
+
+    (tmp_path / "sales.csv").write_text(blocks("csv")[0])
+    schema = PanelSchema.from_dict(YAML(typ="safe", pure=True).load(blocks("yaml")[0])["data"]["schema"])
+    panel = Panel.from_frame(read_frame(tmp_path / "sales.csv", schema), schema)
+    assert panel.ids.tolist() == ["berlin"]
+    assert panel.y.tolist() == [12.0, 9.0]
+
+
+def test_every_file_and_command_that_the_readme_names_exists() -> None:
+    text = README.read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (README.parent / target).exists(), target
+    makefile = (README.parent / "Makefile").read_text()
+    for target in re.findall(r"`?make (\w+)`?", text):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
