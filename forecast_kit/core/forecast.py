@@ -22,9 +22,10 @@ def check_levels(levels: Iterable[float]) -> tuple[float, ...]:
     >>> check_levels([0.9, 0.1])
     (0.1, 0.9)
     """
-    if isinstance(levels, str) or not all(isinstance(q, int | float | np.floating) for q in levels):
+    given = list(levels) if isinstance(levels, Iterable) and not isinstance(levels, str) else [None]
+    if not all(isinstance(q, int | float | np.floating) for q in given):
         raise ArgumentError(f"levels are numbers between 0 and 1, such as (0.1, 0.9); got {levels!r}")
-    checked = tuple(sorted({float(q) for q in levels}))
+    checked = tuple(sorted({float(q) for q in given if q is not None}))
     bad = [q for q in checked if not 0.0 < q < 1.0]
     if bad:
         raise ArgumentError(

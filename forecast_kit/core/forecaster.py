@@ -238,9 +238,8 @@ class Forecaster(ABC):
             forecaster.integer_ids_ = document["integer_ids"]
             forecaster._restore(folder, document["state"], arrays)
         except FileNotFoundError as error:
-            raise ArtifactError(
-                f"{folder} holds no saved forecaster: {Path(error.filename).name} is missing"
-            ) from error
+            file = Path(error.filename).name if error.filename else "a file"  # h5py tells no name
+            raise ArtifactError(f"{folder} holds no saved forecaster: {file} is missing") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"cannot read the forecaster in {folder}: {error!r}; it is damaged or foreign"

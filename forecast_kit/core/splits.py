@@ -88,13 +88,13 @@ class RollingOrigin:
             yield Fold(k + 1, train, panel.y[rows], panel.observed[rows], panel.future[rows])
 
 
-def check_min_length(panel: Panel, least: int, why: str) -> None:
-    """Refuses series with fewer than `least` observed values.
+def check_min_length(panel: Panel, least: int, why: str, *, carried: bool = False) -> None:
+    """Refuses series with fewer than `least` observed values; with `carried`, unobserved steps count too.
 
     Raises:
         TooShortError: names up to five of them.
     """
-    seen = np.add.reduceat(panel.observed, panel.indptr[:-1], dtype=np.int64)
+    seen = panel.lengths if carried else np.add.reduceat(panel.observed, panel.indptr[:-1], dtype=np.int64)
     short = seen < least
     if short.any():
         raise TooShortError(

@@ -82,6 +82,8 @@ def regularize(df: pd.DataFrame, schema: PanelSchema) -> Rows:
     observed = np.ones(len(y), bool)
     if schema.gaps == "mask":
         y, observed = _mask(y, indptr[codes] + steps - start[codes], indptr, ids)
+        if len(past) < len(y):  # rows were absent, so there are no covariates, in any step
+            past, future = np.empty((len(y), 0)), np.empty((len(y), 0))
     return Rows(axis, ids, start, indptr, y, observed, past, future)
 
 

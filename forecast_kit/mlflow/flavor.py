@@ -12,6 +12,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 import yaml
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
@@ -20,7 +21,7 @@ from mlflow.utils.environment import _mlflow_conda_env, _process_pip_requirement
 import forecast_kit
 from forecast_kit.core.forecaster import FORMAT_VERSION, Forecaster
 from forecast_kit.data.panel import Panel, split_future
-from forecast_kit.errors import ArgumentError, ArtifactError
+from forecast_kit.errors import ArgumentError, ArtifactError, StoreError
 
 FLAVOR_NAME = "forecast_kit"
 _DATA = "forecaster"
@@ -136,7 +137,8 @@ def load_model(model_uri: str, dst_path: str | Path | None = None) -> Forecaster
         dst_path: a folder to download to; by default a temporary one, removed after loading.
 
     Raises:
-        ArtifactError: the model there is not of this flavour, or is damaged.
+        StoreError: there is no such model.
+        ArtifactError: it is not of this flavour, or is damaged.
     """
     scratch = None if dst_path else tempfile.mkdtemp(prefix="forecast_kit-")
     try:
@@ -145,6 +147,8 @@ def load_model(model_uri: str, dst_path: str | Path | None = None) -> Forecaster
         if FLAVOR_NAME not in flavors:
             raise ArtifactError(f"{model_uri} is no forecast_kit model; its flavours are {', '.join(sorted(flavors))}")
         return Forecaster.load(local / flavors[FLAVOR_NAME]["data"])
+    except MlflowException as error:
+        raise StoreError(f"cannot load {model_uri}: {error.message}") from error
     finally:
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -137,7 +137,7 @@ def _decide(
 ) -> Decision:
     own = scores[challenger]
     rivals = {model: score for model, score in scores.items() if model != challenger}
-    replaced = before.version if before else None
+    replaced = str(before.version) if before else None  # an int from SQL stores, a text from servers
     metric = gate.metric.upper() if gate.metric in ("mase", "mae") else gate.metric
     told = f"{challenger} has {metric} {own:.4f}"
     if rivals:

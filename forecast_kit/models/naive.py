@@ -77,7 +77,7 @@ class SeasonalNaive(Forecaster):
         self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
     ) -> tuple[Floats, Floats]:
         m = self.season_length_
-        check_min_length(history, m, f"{self.name} with a season of {m} steps")
+        check_min_length(history, m, f"{self.name} with a season of {m} steps", carried=True)
         mean = repeat_season(history, m, horizon)
         deviation = known_or_own(self.ids_, self.deviation_, history, _deviation(history, m))
         seasons: Ints = np.arange(horizon) // m + 1

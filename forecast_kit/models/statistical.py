@@ -205,12 +205,13 @@ class ETS(Forecaster):
         self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
     ) -> tuple[Floats, Floats]:
         states = self._states_after(history)
-        check_min_length(history, 1, self.name)
         mean, deviation = ets_mean(states, horizon), ets_deviation(states, horizon)
         if not states.fitted.all():
             seasons = np.sqrt(np.arange(horizon) // self._m + 1)
             failed = ~states.fitted
-            mean[failed] = repeat_season(history, self._m, horizon)[failed]
+            repeated = history.take(history.ids[failed])
+            check_min_length(repeated, self._m, f"the seasonal naive forecast instead of {self.name}", carried=True)
+            mean[failed] = repeat_season(repeated, self._m, horizon)
             deviation[failed] = np.sqrt(states.variance)[failed, None] * seasons
         return mean, normal_quantiles(mean, deviation, levels)
 

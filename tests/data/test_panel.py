@@ -203,10 +203,14 @@ def test_masked_steps_carry_the_last_observed_value(kinds: list[list[str]], freq
     np.testing.assert_array_equal(panel.y, np.concatenate([part.ffill() for part in expected]))
     np.testing.assert_array_equal(panel.observed, np.concatenate([part.notna() for part in expected]))
     np.testing.assert_array_equal(panel.to_frame()["y"], np.concatenate(expected))
+    assert panel.past.shape == panel.future.shape == (len(panel.y), 0)
+    np.testing.assert_array_equal(panel.tail(3).observed, np.concatenate([part.notna()[-3:] for part in expected]))
 
 
 def test_empty_values_before_the_first_observation_take_it_from_behind() -> None:
-    frame = Frame({"unique_id": ["a"] * 4 + ["b"] * 2, "ds": [1, 2, 3, 4, 1, 2], "y": [np.nan, np.nan, 3, 4, np.nan, 6]})
+    frame = Frame(
+        {"unique_id": ["a"] * 4 + ["b"] * 2, "ds": [1, 2, 3, 4, 1, 2], "y": [np.nan, np.nan, 3, 4, np.nan, 6]}
+    )
     panel = Panel.from_frame(frame, freq=1, gaps="mask")
     assert panel.y.tolist() == [3, 3, 3, 4, 6, 6]
     assert panel.observed.tolist() == [False, False, True, True, False, True]

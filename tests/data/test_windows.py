@@ -54,7 +54,9 @@ def test_the_index_counts_every_window_once(lengths: list[int], spec: WindowSpec
 
 @given(sizes, specs, seeds)
 @settings(deadline=None, max_examples=25)
-def test_draws_are_windows_of_the_index_and_repeat_with_the_seed(lengths: list[int], spec: WindowSpec, seed: int) -> None:
+def test_draws_are_windows_of_the_index_and_repeat_with_the_seed(
+    lengths: list[int], spec: WindowSpec, seed: int
+) -> None:
     assume(all_windows(lengths, spec))
     index = WindowIndex(ragged(lengths), spec)
     series, origin = index.draw(40, np.random.default_rng(seed))

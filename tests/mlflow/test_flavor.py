@@ -38,7 +38,7 @@ frame = pd.read_parquet({data!r})
 out = model.predict(frame, params={{"horizon": 12, "levels": [0.1, 0.9]}})
 kept = model.predict(frame.iloc[:0])
 out.to_parquet({out!r})
-print(json.dumps([len(out), len(kept), sorted({{m.split(".")[0] for m in sys.modules}} & {{"keras", "tensorflow"}})]))
+print(json.dumps([len(out), len(kept), sorted(m for m in ("keras", "tensorflow") if sys.modules.get(m))]))
 """
 
 

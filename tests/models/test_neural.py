@@ -49,7 +49,9 @@ def test_known_future_covariates_are_put_to_use() -> None:
     for columns in ((), ("promotion",)):
         panel = Panel.from_frame(frame, freq=1, season_length=24, future=columns)
         network = {"cell": "gru", "units": 16, "hidden": 32, "segment": 24}
-        scores[columns] = backtest({"m": tiny(network=network, **arguments)}, panel, RollingOrigin(24)).scores["mae"].mean()
+        scores[columns] = (
+            backtest({"m": tiny(network=network, **arguments)}, panel, RollingOrigin(24)).scores["mae"].mean()
+        )
     assert scores[("promotion",)] < 0.5 * scores[()]
 
 
@@ -70,7 +72,9 @@ def test_future_covariates_must_be_given_and_complete() -> None:
 def test_series_never_seen_are_forecast_from_their_history() -> None:
     frame = rising_waves(5)
     known = Panel.from_frame(frame[frame["unique_id"] < "s04"], freq=1, season_length=24)
-    unknown = Panel.from_frame(frame[frame["unique_id"] == "s04"].assign(y=lambda d: 1e4 + d["y"]), freq=1, season_length=24)
+    unknown = Panel.from_frame(
+        frame[frame["unique_id"] == "s04"].assign(y=lambda d: 1e4 + d["y"]), freq=1, season_length=24
+    )
     forecast = tiny().fit(known).predict(history=unknown)
     assert forecast.ids.tolist() == ["s04"]
     assert (np.abs(forecast.mean - unknown.y[-24:].mean()) < 500).all()

@@ -56,7 +56,9 @@ def test_what_was_not_observed_does_not_matter() -> None:
 def test_every_input_reaches_the_output(name: str) -> None:
     model = build_network(SPECS[1], SHAPES, HEAD, seed=0)
     one, other = batch(SHAPES), batch(SHAPES)
-    other[name] = 1.0 - other[name] + (np.arange(other[name].shape[1]).reshape(1, -1, *[1] * (other[name].ndim - 2)) % 3)
+    other[name] = (
+        1.0 - other[name] + (np.arange(other[name].shape[1]).reshape(1, -1, *[1] * (other[name].ndim - 2)) % 3)
+    )
     assert np.abs(apply(model, one) - apply(model, other)).max() > 1e-5
 
 

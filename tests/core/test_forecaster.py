@@ -1,0 +1,265 @@
+"""What all forecasters share: refusals, parameters, and folders that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecast_kit import ETS, Forecaster, Naive, Panel, PanelSchema, SeasonalNaive
+from forecast_kit.core.forecaster import FORMAT_VERSION, FitCallback, find_forecaster
+from forecast_kit.errors import ArgumentError, ArtifactError, ForecastError, NotFittedError
+from forecast_kit.typing import Floats
+
+
+class Probe(Forecaster):
+    """Forecasts a number that it is told, and breaks where it is told."""
+
+    def __init__(self, value: float = 1.0, *, fail: bool = False, horizon: int | None = None) -> None:
+        self.value, self.fail, self.horizon = value, fail, horizon
+
+    @property
+    def context_length(self) -> int:
+        return 2
+
+    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+        pass
+
+    def _predict(
+        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
+    ) -> tuple[Floats, Floats]:
+        mean = np.full((len(history), horizon), 0.0)
+        mean[-1, -1] = self.value
+        return mean, np.repeat(mean[:, :, None], len(levels), axis=2)
+
+    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        (folder / "weights.bin").write_bytes(b"half of them")
+        if self.fail:
+            raise OSError("the disk is full")
+        return {}, {}
+
+    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        pass
+
+
+@pytest.fixture
+def fitted(seasonal_panel: Panel) -> SeasonalNaive:
+    return SeasonalNaive(horizon=12).fit(seasonal_panel)
+
+
+# ---- fit and predict
+
+
+def test_before_fit_there_is_nothing_to_predict_or_save(tmp_path: Path) -> None:
+    for use in (lambda: Naive().predict(3), lambda: Naive().save(tmp_path / "m")):
+        with pytest.raises(NotFittedError, match=r"Naive is not fitted; call fit\(panel\) first"):
+            use()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_takes_a_panel_and_no_frame(seasonal_frame: pd.DataFrame) -> None:
+    with pytest.raises(ArgumentError, match=r"fit takes a Panel, got DataFrame; .*Panel\.from_frame"):
+        Naive().fit(seasonal_frame)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "3"])
+def test_a_horizon_that_is_no_positive_whole_number_is_refused(fitted: SeasonalNaive, bad: Any) -> None:
+    with pytest.raises(ArgumentError, match=f"horizon must be a whole number.*got {bad!r}"):
+        fitted.predict(bad)
+
+
+def test_without_a_horizon_of_its_own_a_forecaster_must_be_told(seasonal_panel: Panel, fitted: SeasonalNaive) -> None:
+    assert fitted.predict().horizon == 12
+    assert fitted.predict(np.int64(5)).horizon == 5  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="Naive has no horizon of its own"):
+        Naive().fit(seasonal_panel).predict()
+
+
+@pytest.mark.parametrize("bad", [[0.0], [1.2], "0.5", 0.5])
+def test_a_bad_level_is_refused(fitted: SeasonalNaive, bad: Any) -> None:
+    with pytest.raises(ArgumentError, match="between 0 and 1"):
+        fitted.predict(levels=bad)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_forecast_that_is_no_number_is_refused_by_series(seasonal_panel: Panel, value: float) -> None:
+    with pytest.raises(ForecastError, match="Probe returned values that are not finite for 1 series: 's5'"):
+        Probe(value).fit(seasonal_panel).predict(3)
+
+
+def test_history_may_be_a_frame(seasonal_frame: pd.DataFrame, fitted: SeasonalNaive) -> None:
+    recent = seasonal_frame.groupby("unique_id").tail(30)
+    np.testing.assert_array_equal(fitted.predict(history=recent).mean, fitted.predict().mean)
+
+
+def test_history_moves_the_cutoff_without_another_fit(seasonal_panel: Panel) -> None:
+    train, test = seasonal_panel.split(24)
+    forecast = SeasonalNaive().fit(train).predict(24, history=seasonal_panel)
+    np.testing.assert_array_equal(forecast.mean, test.y.reshape(-1, 24))
+    np.testing.assert_array_equal(forecast.cutoff, seasonal_panel.axis.stamps(seasonal_panel.last))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"freq": "D"}, "freq='D'.*fitted with freq='h'"), ({"future": ("x",)}, r"future=\('x',\)"),
+     ({"past": ("x",)}, r"past=\('x',\)"), ({"static": ("x",)}, r"static=\('x',\)")],
+)  # fmt: skip
+def test_history_of_another_schema_is_refused(
+    seasonal_frame: pd.DataFrame, fitted: SeasonalNaive, fields: dict[str, Any], message: str
+) -> None:
+    schema = replace(PanelSchema(freq="h"), **fields)
+    frame = seasonal_frame.assign(x=1.0)
+    if schema.freq == "D":
+        frame = frame[frame["ds"].dt.hour == 0]
+    with pytest.raises(ArgumentError, match=f"history has {message}"):
+        fitted.predict(history=Panel.from_frame(frame, schema))
+
+
+# ---- parameters
+
+
+def test_parameters_are_those_of_the_constructor() -> None:
+    model = ETS(trend="damped", season_length=7, jobs=1)
+    expected = {
+        "trend": "damped",
+        "seasonal": "add",
+        "season_length": 7,
+        "max_history": None,
+        "jobs": 1,
+        "horizon": None,
+    }
+    assert model.get_params() == expected
+    assert model.clone().get_params() == expected
+    assert repr(SeasonalNaive(7)) == "SeasonalNaive(season_length=7, horizon=None)"
+
+
+def test_a_clone_has_learned_nothing(fitted: SeasonalNaive) -> None:
+    clone = fitted.clone()
+    assert clone is not fitted
+    assert clone.schema_ is None
+    with pytest.raises(NotFittedError):
+        clone.predict(1)
+    assert fitted.predict().horizon == 12
+
+
+def test_a_forecaster_is_found_by_name_or_refused_with_a_near_one() -> None:
+    assert find_forecaster("ETS") is ETS
+    assert find_forecaster("Probe") is Probe
+    with pytest.raises(ArgumentError, match="unknown forecaster 'SeasonalNaiv'.*mean 'SeasonalNaive'"):
+        find_forecaster("SeasonalNaiv")
+
+
+# ---- save and load
+
+
+def test_without_rows_a_loaded_forecaster_asks_for_history(
+    fitted: SeasonalNaive, seasonal_panel: Panel, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "m")
+    loaded = Forecaster.load(tmp_path / "m")
+    with pytest.raises(NotFittedError, match=r"saved without data rows; pass history=.*last 24 steps"):
+        loaded.predict()
+    np.testing.assert_array_equal(loaded.predict(history=seasonal_panel).mean, fitted.predict().mean)
+
+
+def test_only_the_rows_that_a_forecast_needs_are_saved(
+    fitted: SeasonalNaive, seasonal_panel: Panel, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "own", history=True)
+    fitted.save(tmp_path / "given", history=seasonal_panel.split(24)[0])
+    own, given = Forecaster.load(tmp_path / "own"), Forecaster.load(tmp_path / "given")
+    assert own.history_ is not None
+    assert own.history_.lengths.tolist() == [24] * 6
+    np.testing.assert_array_equal(own.predict().mean, fitted.predict().mean)
+    np.testing.assert_array_equal(given.predict().cutoff, fitted.predict().cutoff - np.timedelta64(24, "h"))
+
+
+def test_a_folder_holds_json_and_arrays_and_no_pickle(fitted: SeasonalNaive, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "deep" / "m", history=True)
+    files = {file.name for file in (tmp_path / "deep" / "m").iterdir()}
+    assert files == {"forecaster.json", "arrays.npz", "history.npz"}
+    for name in ("arrays.npz", "history.npz"):
+        with np.load(tmp_path / "deep" / "m" / name, allow_pickle=False) as arrays:
+            assert all(arrays[key].dtype.kind != "O" for key in arrays.files)
+    assert list((tmp_path / "deep").iterdir()) == [tmp_path / "deep" / "m"]
+
+
+def test_an_existing_path_is_not_overwritten(fitted: SeasonalNaive, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "precious").write_text("data")
+    with pytest.raises(ArtifactError, match="m exists; choose another path"):
+        fitted.save(tmp_path / "m")
+    assert (tmp_path / "m" / "precious").read_text() == "data"
+
+
+def test_a_save_that_fails_half_way_leaves_nothing_behind(seasonal_panel: Panel, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk is full"):
+        Probe(fail=True).fit(seasonal_panel).save(tmp_path / "m", history=True)
+    with pytest.raises(TypeError, match="JSON"):
+        Probe(object()).fit(seasonal_panel).save(tmp_path / "m")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forecaster_of_ones_own_is_loaded_too(seasonal_panel: Panel, tmp_path: Path) -> None:
+    Probe(5.0, horizon=2).fit(seasonal_panel).save(tmp_path / "m", history=True)
+    loaded = Forecaster.load(tmp_path / "m")
+    assert isinstance(loaded, Probe)
+    assert loaded.predict().mean[-1].tolist() == [0.0, 5.0]
+
+
+def document(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        file = folder / "forecaster.json"
+        values = json.loads(file.read_text())
+        change(values)
+        file.write_text(json.dumps(values))
+
+    return damage
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no document": (lambda f: (f / "forecaster.json").unlink(), "no saved forecaster: forecaster.json is missing"),
+    "no arrays": (lambda f: (f / "arrays.npz").unlink(), "no saved forecaster: arrays.npz is missing"),
+    "cut document": (cut("forecaster.json"), "damaged or foreign"),
+    "cut arrays": (cut("arrays.npz"), "damaged or foreign"),
+    "cut history": (cut("history.npz"), "history.npz.*damaged or foreign"),
+    "empty arrays": (lambda f: (f / "arrays.npz").write_bytes(b""), "damaged or foreign"),
+    "a list": (lambda f: (f / "forecaster.json").write_text("[1, 2]"), "damaged or foreign"),
+    "no JSON": (lambda f: (f / "forecaster.json").write_bytes(b"\xff\xfe\x00"), "damaged or foreign"),
+    "newer": (document(lambda d: d.update(format_version=FORMAT_VERSION + 1)), f"in format {FORMAT_VERSION + 1}.*upgrade"),
+    "unknown class": (document(lambda d: d.update(forecaster="Oracle")), "unknown forecaster 'Oracle'"),
+    "unknown argument": (document(lambda d: d["params"].update(depth=3)), "depth"),
+    "bad argument": (document(lambda d: d["params"].update(season_length=-3)), "season_length must be at least 1"),
+    "no schema": (document(lambda d: d.pop("schema")), "schema"),
+    "no state": (document(lambda d: d["state"].clear()), "season_length"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_folder_is_refused_with_the_reason(fitted: SeasonalNaive, tmp_path: Path, damage: str) -> None:
+    apply, message = DAMAGES[damage]
+    fitted.save(tmp_path / "m", history=True)
+    apply(tmp_path / "m")
+    with pytest.raises(ArtifactError, match=message):
+        Forecaster.load(tmp_path / "m")
+
+
+def test_a_path_without_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    for name in ("nowhere", "file"):
+        with pytest.raises(ArtifactError, match=name):
+            Forecaster.load(tmp_path / name)

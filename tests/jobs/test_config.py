@@ -1,0 +1,92 @@
+"""Job files: strict, with every error at its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forecast_kit import ETS, NeuralForecaster, SeasonalNaive
+from forecast_kit.errors import ConfigError
+from forecast_kit.jobs.config import read_job
+
+JOB = """
+name: nightly
+data: {path: sales.csv, schema: {freq: h}}
+baselines:
+  naive: {forecaster: SeasonalNaive}
+candidates:
+  ets: {forecaster: ETS, trend: damped}
+backtest: {horizon: 24, folds: 2}
+register: {name: sales}
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def to_file(text: str) -> Path:
+        (tmp_path / "job.yaml").write_text(text)
+        return tmp_path / "job.yaml"
+
+    return to_file
+
+
+def test_a_job_becomes_forecasters_with_the_horizon_of_the_backtest(write) -> None:
+    config = read_job(write(JOB))
+    models = config.forecasters()
+    assert list(models) == ["naive", "ets"]
+    assert isinstance(models["naive"], SeasonalNaive)
+    assert isinstance(models["ets"], ETS)
+    assert models["ets"].trend == "damped"
+    assert [model.horizon for model in models.values()] == [24, 24]
+    assert config.backtest.splitter.folds == 2
+
+
+@pytest.mark.parametrize("file", sorted(Path(__file__).parents[2].glob("pipelines/*.yaml")), ids=lambda p: p.name)
+def test_every_job_that_comes_along_is_valid(file: Path) -> None:
+    models = read_job(file).forecasters()
+    assert any(isinstance(model, NeuralForecaster) for model in models.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("folds: 2", "fold: 2", r"unknown key 'backtest.fold'; known are horizon, folds.*Did you mean 'folds'"),
+        ("name: nightly", "nmae: nightly", r"unknown key 'nmae'.*Did you mean 'name'"),
+        ("name: nightly\n", "", "'name' is missing"),
+        ("horizon: 24", "horizon: day", "backtest.horizon: .*valid integer.*got 'day'"),
+        ("horizon: 24", "horizon: 0", "backtest.horizon: .*greater than or equal to 1, got 0"),
+        ("path: sales.csv,", "path: sales.csv, dataset: hospital,", "data: name either 'dataset'"),
+        (", schema: {freq: h}", "", "a file needs a 'schema' that states at least freq"),
+        ("{freq: h}", "{freq: hourly}", "unknown freq 'hourly'"),
+        ("{freq: h}", "{freq: h, target: y}", "unknown schema key 'target'.*Did you mean 'target_col'"),
+        ("SeasonalNaive", "SeasonalNave", r"baselines.naive: unknown forecaster 'SeasonalNave'.*Did you mean 'SeasonalNaive'"),
+        ("trend: damped", "tred: damped", r"candidates.ets: unknown key 'tred'; ETS takes .*Did you mean 'trend'"),
+        ("trend: damped", "trend: no", "candidates.ets: trend must be None, 'add' or 'damped', got 'no'"),
+        ("forecaster: ETS, ", "", "candidates.ets: the key 'forecaster' must name a class"),
+        ("  ets: {", "  naive: {", "'naive'.* stand in both 'baselines' and 'candidates'"),
+        ("name: sales", "name: a/b", "register.name: .*pattern.*got 'a/b'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_place_and_the_nearest_name(write, old: str, new: str, complaint: str) -> None:
+    assert old in JOB
+    with pytest.raises(ConfigError, match=complaint):
+        read_job(write(JOB.replace(old, new)))
+
+
+def test_repeated_keys_are_refused(write) -> None:
+    with pytest.raises(ConfigError, match='found duplicate key "name"'):
+        read_job(write(JOB + "name: again\n"))
+
+
+@pytest.mark.parametrize("text", ["", "just text", "- a\n- b"])
+def test_a_file_that_holds_no_mapping_is_refused(write, text: str) -> None:
+    with pytest.raises(ConfigError, match="must hold a mapping with the keys name, data"):
+        read_job(write(text))
+
+
+def test_broken_yaml_and_missing_files_are_refused(write, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not valid YAML"):
+        read_job(write("name: [unclosed"))
+    with pytest.raises(ConfigError, match="cannot read the job file"):
+        read_job(tmp_path / "absent.yaml")

@@ -1,0 +1,182 @@
+"""ETS against statsmodels' own results."""
+
+from __future__ import annotations
+
+import logging
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.tsa.exponential_smoothing.ets import ETSModel, ETSResults
+
+from forecast_kit import ETS, Panel, SeasonalNaive, load
+from forecast_kit.errors import ArgumentError, TimeIndexError, TooShortError
+
+H = 15
+VARIANTS = list(product([None, "add", "damped"], [None, "add"]))
+variants = pytest.mark.parametrize(("trend", "seasonal"), VARIANTS)
+
+
+def passengers() -> pd.Series:
+    frame, _ = load("air_passengers")
+    return pd.Series(frame["y"].to_numpy(float), pd.DatetimeIndex(frame["ds"], freq="MS"))
+
+
+def oracle(y: pd.Series, trend: str | None, seasonal: str | None, **fields: Any) -> ETSModel:
+    return ETSModel(
+        y, error="add", trend=trend and "add", damped_trend=trend == "damped", seasonal=seasonal,
+        seasonal_periods=seasonal and 12, **fields,
+    )  # fmt: skip
+
+
+def estimate(y: pd.Series, trend: str | None, seasonal: str | None) -> ETSResults:
+    return oracle(y, trend, seasonal, initialization_method="heuristic").fit(disp=False)
+
+
+def panel_of(y: pd.Series, name: str = "air") -> Panel:
+    return Panel.from_frame(pd.DataFrame({"unique_id": name, "ds": y.index, "y": y.to_numpy()}), freq="MS")
+
+
+@variants
+@pytest.mark.filterwarnings("ignore:Maximum Likelihood optimization failed")
+def test_forecasts_and_intervals_are_those_of_statsmodels(trend: Any, seasonal: Any) -> None:
+    y = passengers()
+    ours = ETS(trend=trend, seasonal=seasonal, jobs=1).fit(panel_of(y)).predict(H, levels=(0.05, 0.1, 0.9, 0.95))
+    theirs = estimate(y, trend, seasonal)
+    np.testing.assert_allclose(ours.mean[0], theirs.forecast(H), rtol=1e-9)
+    prediction = theirs.get_prediction(start=len(y), end=len(y) + H - 1)
+    for k, alpha in [(0, 0.1), (1, 0.2)]:
+        frame = prediction.summary_frame(alpha=alpha)
+        np.testing.assert_allclose(ours.quantiles[0, :, k], frame["pi_lower"], rtol=1e-9)
+        np.testing.assert_allclose(ours.quantiles[0, :, 3 - k], frame["pi_upper"], rtol=1e-9)
+
+
+@variants
+@pytest.mark.filterwarnings("ignore:Maximum Likelihood optimization failed")
+def test_new_observations_move_the_states_as_statsmodels_smooths_them(trend: Any, seasonal: Any) -> None:
+    y, known = passengers(), 121
+    model = ETS(trend=trend, seasonal=seasonal, jobs=1).fit(panel_of(y[:known]))
+    start = estimate(y[:known], trend, seasonal)
+    initial = {"initial_level": start.initial_level}
+    initial |= {"initial_trend": start.initial_trend} if trend else {}
+    initial |= {"initial_seasonal": start.initial_seasonal} if seasonal else {}
+    longer = oracle(y, trend, seasonal, initialization_method="known", **initial).smooth(start.params)
+    for history in (panel_of(y), panel_of(y[known:]), panel_of(y[50:])):
+        forecast = model.predict(H, history=history)
+        np.testing.assert_allclose(forecast.mean[0], longer.forecast(H), rtol=1e-9)
+        assert forecast.cutoff[0] == y.index[-1]
+
+
+def test_each_series_takes_in_its_own_number_of_new_steps(seasonal_panel: Panel) -> None:
+    cutoff = seasonal_panel.last - np.array([0, 1, 30, 7, 0, 24])
+    model = ETS(jobs=1).fit(seasonal_panel.before(cutoff))
+    together = model.predict(5, levels=(0.1, 0.9), history=seasonal_panel)
+    for k, name in enumerate(seasonal_panel.ids):
+        alone = model.predict(5, levels=(0.1, 0.9), history=seasonal_panel.take(name))
+        np.testing.assert_allclose(together.mean[k], alone.mean[0], rtol=1e-12)
+        np.testing.assert_allclose(together.quantiles[k], alone.quantiles[0], rtol=1e-12)
+    unchanged = model.predict(5)
+    np.testing.assert_array_equal(together.mean[[0, 4]], unchanged.mean[[0, 4]])
+    assert (together.mean[[1, 2, 3, 5]] != unchanged.mean[[1, 2, 3, 5]]).all()
+
+
+def test_max_history_estimates_from_the_last_steps(seasonal_panel: Panel) -> None:
+    limited = ETS(max_history=100, jobs=1).fit(seasonal_panel).predict(5)
+    np.testing.assert_array_equal(limited.mean, ETS(jobs=1).fit(seasonal_panel.tail(100)).predict(5).mean)
+
+
+def test_a_series_that_was_not_fitted_is_refused(seasonal_panel: Panel) -> None:
+    model = ETS(seasonal=None, max_history=30, jobs=1).fit(seasonal_panel.take(["s0", "s1"]))
+    with pytest.raises(ArgumentError, match="knows nothing of series 's2', 's3', 's4', 's5'; it was fitted on 2"):
+        model.predict(3, history=seasonal_panel)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 119), slice(122, None), slice(140, None)])
+def test_history_that_does_not_reach_the_cutoff_is_refused(rows: slice) -> None:
+    y = passengers()
+    model = ETS(seasonal=None, jobs=1).fit(panel_of(y[:121]))
+    with pytest.raises(TimeIndexError, match="must reach it without a hole, but does not in series 'air'"):
+        model.predict(3, history=panel_of(y[rows]))
+
+
+# ---- series that cannot be estimated
+
+
+@pytest.fixture
+def with_short_series(seasonal_frame: pd.DataFrame) -> Panel:
+    """Series s2 has 30 steps: more than a season, and fewer than the two that statsmodels' heuristic takes."""
+    few = (seasonal_frame["unique_id"] == "s2") & (seasonal_frame.groupby("unique_id").cumcount(ascending=False) >= 30)
+    return Panel.from_frame(seasonal_frame[~few], freq="h")
+
+
+def test_statsmodels_indeed_refuses_the_short_series(with_short_series: Panel) -> None:
+    y = dict(with_short_series.series)["s2"]
+    with pytest.raises(ValueError, match="seasonal"):
+        ETSModel(y, seasonal="add", seasonal_periods=24, initialization_method="heuristic")
+
+
+def test_a_series_that_cannot_be_estimated_gets_the_seasonal_naive_forecast(
+    with_short_series: Panel, seasonal_panel: Panel, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        model = ETS(jobs=1).fit(with_short_series)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "estimation failed for 1 series" in record.getMessage()
+    assert "'s2'" in record.getMessage()
+
+    forecast = model.predict(50, levels=(0.1, 0.5))
+    naive = SeasonalNaive().fit(with_short_series).predict(50, levels=(0.1, 0.5))
+    assert forecast.fallback.tolist() == ["", "", "SeasonalNaive", "", "", ""]
+    np.testing.assert_allclose(forecast.mean[2], naive.mean[2])
+    np.testing.assert_allclose(forecast.quantiles[2], naive.quantiles[2])
+    frame = forecast.to_frame()
+    assert frame.loc[frame["fallback"] != "", "unique_id"].unique().tolist() == ["s2"]
+
+    others = [0, 1, 3, 4, 5]
+    clean = ETS(jobs=1).fit(seasonal_panel).predict(50, levels=(0.1, 0.5))
+    np.testing.assert_array_equal(forecast.mean[others], clean.mean[others])
+    np.testing.assert_array_equal(forecast.quantiles[others], clean.quantiles[others])
+    assert "fallback" not in clean.to_frame()
+
+
+def test_the_fallback_repeats_the_last_season_of_new_history(with_short_series: Panel, seasonal_panel: Panel) -> None:
+    train, test = with_short_series.split(3)
+    model = ETS(jobs=1).fit(train)
+    forecast = model.predict(24, history=with_short_series)
+    np.testing.assert_allclose(forecast.mean[2], dict(with_short_series.series)["s2"][-24:])
+    with pytest.raises(TooShortError, match="seasonal naive forecast instead of ETS needs at least 24 .* 's2'"):
+        model.predict(24, history=test)
+
+
+def test_less_than_a_season_is_refused_at_fit() -> None:
+    with pytest.raises(TooShortError, match="ETS with a season of 12 steps needs at least 12"):
+        ETS().fit(panel_of(passengers()[:11]))
+
+
+# ---- the rest
+
+
+def test_processes_give_the_forecasts_of_one(seasonal_frame: pd.DataFrame) -> None:
+    more = seasonal_frame.assign(unique_id="t" + seasonal_frame["unique_id"], y=seasonal_frame["y"] * 1.5)
+    panel = Panel.from_frame(pd.concat([seasonal_frame, more]), freq="h")
+    done: list[int] = []
+    serial = ETS(jobs=1).fit(panel).predict(5, levels=(0.1,))
+    parallel = ETS(jobs=2).fit(panel, callbacks=[lambda p: done.append(p.done)]).predict(5, levels=(0.1,))
+    np.testing.assert_array_equal(parallel.mean, serial.mean)
+    np.testing.assert_array_equal(parallel.quantiles, serial.quantiles)
+    assert done == sorted(set(done))
+    assert done[-1] == len(panel) == 12
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"trend": "mul"}, "trend must be None, 'add' or 'damped', got 'mul'"), ({"seasonal": "mul"}, "seasonal must be"),
+     ({"season_length": 0}, "season_length must be at least 1"), ({"max_history": 0}, "max_history"),
+     ({"jobs": 0}, "jobs"), ({"horizon": 0}, "horizon")],
+)  # fmt: skip
+def test_arguments_out_of_range_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        ETS(**fields)
