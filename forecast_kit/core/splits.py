@@ -68,8 +68,8 @@ class RollingOrigin:
         """Rows that lie after the first cutoff."""
         return self.horizon + (self.folds - 1) * (self.step or self.horizon)
 
-    def split(self, panel: Panel) -> Iterator[Fold]:
-        """The folds, earliest first.
+    def check(self, panel: Panel) -> None:
+        """Refuses a panel that is too short for the folds.
 
         Raises:
             TooShortError: a series has no row before its first cutoff.
@@ -81,6 +81,14 @@ class RollingOrigin:
                 f"take more than {self.needed} observations: {name_some(panel.ids[short].tolist())} (shortest: "
                 f"{int(panel.lengths.min())}); drop them, or lower folds or horizon"
             )
+
+    def split(self, panel: Panel) -> Iterator[Fold]:
+        """The folds, earliest first.
+
+        Raises:
+            TooShortError: see `check`.
+        """
+        self.check(panel)
         for k in range(self.folds):
             after = self.needed - k * (self.step or self.horizon)
             rows = (panel.indptr[1:] - after)[:, None] + np.arange(self.horizon)

@@ -107,7 +107,7 @@ class JobConfig(_Section):
             ConfigError: a class or an argument is unknown or out of range.
         """
         return {
-            name: build_forecaster(spec, where=f"{section}.{name}", horizon=self.backtest.horizon)
+            name: build_forecaster(spec, where=f"{section}.{name}", backtest=self.backtest)
             for section, specs in (("baselines", self.baselines), ("candidates", self.candidates))
             for name, spec in specs.items()
         }
@@ -143,8 +143,11 @@ def read_job(path: str | Path) -> JobConfig:
     return config
 
 
-def build_forecaster(spec: Mapping[str, Any], *, where: str, horizon: int) -> Forecaster:
+def build_forecaster(spec: Mapping[str, Any], *, where: str, backtest: BacktestSection) -> Forecaster:
     """The forecaster that a mapping with the key `forecaster` describes.
+
+    Where the mapping leaves them out, the horizon is the backtest's, and the levels to learn take in
+    the backtest's.
 
     Raises:
         ConfigError: see `JobConfig.forecasters`.
@@ -160,7 +163,9 @@ def build_forecaster(spec: Mapping[str, Any], *, where: str, horizon: int) -> Fo
             if key not in known:
                 raise ConfigError(f"unknown key {key!r}; {kind} takes {', '.join(known)}.{nearest(str(key), known)}")
         if "horizon" in known:
-            arguments.setdefault("horizon", horizon)
+            arguments.setdefault("horizon", backtest.horizon)
+        if "levels" in known:
+            arguments.setdefault("levels", sorted({*known["levels"].default, *backtest.levels}))
         return cls(**arguments)
     except (ForecastKitError, TypeError) as error:
         raise ConfigError(f"{where}: {error}") from error

@@ -54,71 +54,110 @@ class JobResult:
     store: Store
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What the stages of a running job share."""
+
+    config: JobConfig
+    source: Source
+    store: Store
+    experiment_id: str
+    run_id: str
+    out: Console
+
+
 def run_job(config: JobConfig, out: Console) -> JobResult:
     """Runs the whole job: backtest everything, register the best candidate, promote it if it earned it, forecast.
 
     Raises:
-        DataError, ConfigError, StoreError: nothing was registered or written then.
+        DataError, ConfigError: before anything was fitted.
+        StoreError: the store or the registry refused.
     """
     source = read_source(config.data)
-    panel = source.panel
     forecasters = config.forecasters()
-    baseline = _reference(config)
-    out.print(f"data       {source.name}: {panel!r}, season {panel.season_length}")
+    # Both would otherwise fail only after hours of training.
+    source.panel.future_values(source.future, config.backtest.horizon)
+    config.backtest.splitter.check(source.panel)
+    out.print(f"data       {source.name}: {source.panel!r}, season {source.panel.season_length}")
     store = fk_mlflow.connect(config.store)
     experiment_id = store.experiment(config.name)
-    client = store.client
-
-    with runs.run(client, experiment_id, config.name) as run_id:
-        runs.log_json(client, run_id, config.model_dump(mode="json", by_alias=True), "job.json")
-        runs.log_dataset(client, run_id, panel, source.name, source.origin)
-        bars = FitBars(out)
-        splitter = config.backtest.splitter
-        out.print(f"backtest   {len(forecasters)} forecasters, {splitter.folds} folds, horizon {splitter.horizon}")
-        with bars.running():
-            result = backtest(forecasters, panel, splitter, levels=config.backtest.levels, progress=bars.backtest)
-        board = result.leaderboard(baseline, metric=config.gate.metric)
-        out.print(leaderboard_table(board, f"leaderboard: means over {len(panel)} series and {splitter.folds} folds"))
-        _log_backtest(store, run_id, result, board)
-
+    with runs.run(store.client, experiment_id, config.name) as run_id:
+        job = _Job(config, source, store, experiment_id, run_id, out)
+        runs.log_json(store.client, run_id, config.model_dump(mode="json", by_alias=True), "job.json")
+        runs.log_dataset(store.client, run_id, source.panel, source.name, source.origin)
+        result, board = _judge(job, forecasters)
         best = next(name for name in board["model"] if name in config.candidates)
-        for name, forecaster in forecasters.items():
+        version = _register(job, best, forecasters, result, board)
+        decision = _promote(job, best, version, board)
+        runs.describe(store.client, run_id, decision.reason, board)
+        forecast_path, plot_path = _forecast(job)
+    return JobResult(result, board, decision, best, forecast_path, plot_path, run_id, experiment_id, store)
+
+
+def _judge(job: _Job, forecasters: dict[str, Forecaster]) -> tuple[Backtest, pd.DataFrame]:
+    """The backtest of all forecasters on the same folds, and its leaderboard, shown and logged."""
+    config, panel, splitter = job.config, job.source.panel, job.config.backtest.splitter
+    job.out.print(f"backtest   {len(forecasters)} forecasters, {splitter.folds} folds, horizon {splitter.horizon}")
+    bars = FitBars(job.out)
+    with bars.running():
+        result = backtest(forecasters, panel, splitter, levels=config.backtest.levels, progress=bars.backtest)
+    board = result.leaderboard(_reference(config), metric=config.gate.metric)
+    job.out.print(leaderboard_table(board, f"leaderboard: means over {len(panel)} series and {splitter.folds} folds"))
+    runs.log_table(job.store.client, job.run_id, board, "leaderboard.json")
+    runs.log_table(job.store.client, job.run_id, result.frame, "backtest/forecasts.parquet")
+    runs.log_table(job.store.client, job.run_id, result.scores, "backtest/scores.parquet")
+    return result, board
+
+
+def _register(job: _Job, best: str, forecasters: dict[str, Forecaster], result: Backtest, board: pd.DataFrame) -> str:
+    """The version that the best candidate, fitted on all data, becomes; every forecaster gets a run of its own."""
+    client, config, panel = job.store.client, job.config, job.source.panel
+    info = None
+    for name, forecaster in forecasters.items():
+        with runs.run(client, job.experiment_id, name, parent=job.run_id) as run_id:
+            _log_candidate(job.store, run_id, name, forecaster, result, board)
             if name != best:
-                with runs.run(client, experiment_id, name, parent=run_id) as child:
-                    _log_candidate(store, child, name, forecaster, result, board)
-        with runs.run(client, experiment_id, best, parent=run_id) as child:
-            _log_candidate(store, child, best, forecasters[best], result, board)
-            curve = runs.Curve()
+                continue
+            curve, bars = runs.Curve(), FitBars(job.out)
             with bars.running():
-                final = forecasters[best].clone().fit(panel, callbacks=(bars.fit(f"{best}, all data"), curve))
-            curve.write(client, child)
+                final = forecaster.clone().fit(panel, callbacks=(bars.fit(f"{best}, all data"), curve))
+            curve.write(client, run_id)
             info = fk_mlflow.log_model(
-                final, run_id=child, horizon=splitter.horizon, levels=config.backtest.levels,
+                final, run_id=run_id, horizon=config.backtest.horizon, levels=config.backtest.levels,
                 history=config.register_.history,
             )  # fmt: skip
-        version = register(client, info, config.register_.name)
-        scores = board.set_index("model")[config.gate.metric]
-        decision = promote(
-            client, config.register_.name, version, challenger=best,
-            scores={name: float(scores[name]) for name in (best, *config.baselines)},
-            gate=Gate(config.gate.metric, config.gate.min_skill), trial=_trial(panel.digest, config),
-        )  # fmt: skip
-        out.print(f"registry   {config.register_.name} version {decision.version}. {decision.reason}")
-        forecast_path, plot_path = None, None
-        current = champion(client, config.register_.name)
-        if current is not None:
-            deployed = fk_mlflow.load_model(f"models:/{config.register_.name}@champion")
-            forecast = deployed.predict(
-                splitter.horizon, levels=config.backtest.levels, history=panel, future=source.future
-            )
-            forecast_path = config.output / f"{config.name}.parquet"
-            plot_path = forecast_path.with_suffix(".png")
-            write_forecast(forecast, forecast_path)
-            figure = plot_forecast(forecast, panel)
-            _replace(plot_path, lambda path: figure.savefig(path, dpi=110, format="png"))
-            runs.log_figure(client, run_id, figure, "forecast.png")
-        runs.describe(client, run_id, decision.reason, board)
-    return JobResult(result, board, decision, best, forecast_path, plot_path, run_id, experiment_id, store)
+    assert info is not None  # best is one of the forecasters
+    return register(client, info, config.register_.name)
+
+
+def _promote(job: _Job, best: str, version: str, board: pd.DataFrame) -> Decision:
+    """The gate's decision on the new version, shown and written into the registry."""
+    config = job.config
+    scores = dict(zip(board["model"].tolist(), board[config.gate.metric].astype(float).tolist(), strict=True))
+    decision = promote(
+        job.store.client, config.register_.name, version, challenger=best,
+        scores={name: scores[name] for name in (best, *config.baselines)},
+        gate=Gate(config.gate.metric, config.gate.min_skill), trial=_trial(job.source.panel.digest, config),
+    )  # fmt: skip
+    job.out.print(f"registry   {config.register_.name} version {decision.version}. {decision.reason}")
+    return decision
+
+
+def _forecast(job: _Job) -> tuple[Path | None, Path | None]:
+    """The champion's forecast and its picture, written whole; None where no version is champion yet."""
+    config, source, client = job.config, job.source, job.store.client
+    if champion(client, config.register_.name) is None:
+        return None, None
+    deployed = fk_mlflow.load_model(f"models:/{config.register_.name}@champion")
+    forecast = deployed.predict(
+        config.backtest.horizon, levels=config.backtest.levels, history=source.panel, future=source.future
+    )
+    path = config.output / f"{config.name}.parquet"
+    write_forecast(forecast, path)
+    figure = plot_forecast(forecast, source.panel)
+    _replace(path.with_suffix(".png"), lambda target: figure.savefig(target, dpi=110, format="png"))
+    runs.log_figure(client, job.run_id, figure, "forecast.png")
+    return path, path.with_suffix(".png")
 
 
 def forecast_champion(
@@ -138,7 +177,7 @@ def forecast_champion(
         store: the embedded store's folder.
         data: CSV or Parquet with the history to forecast from, in the columns that the model was trained on.
         horizon: steps ahead; by default the model's.
-        levels: quantile levels; by default 0.1, 0.5 and 0.9.
+        levels: quantile levels; by default those that the model was logged with.
 
     Raises:
         ArgumentError, DataError, ArtifactError, StoreError, NotFittedError.
@@ -146,13 +185,15 @@ def forecast_champion(
     if out_path.suffix not in (".parquet", ".csv"):
         raise ArgumentError(f"--out must end in .parquet or .csv, got {out_path}")
     fk_mlflow.connect(store)
-    forecaster = fk_mlflow.load_model(model)
+    served = fk_mlflow.load_served(model)
+    forecaster = served.forecaster
     history, future = None, None
     if data is not None:
         assert forecaster.schema_ is not None
         past, future = split_future(read_frame(data, forecaster.schema_), forecaster.schema_)
         history = Panel.from_frame(past, forecaster.schema_)
-    forecast = forecaster.predict(horizon, levels=levels or (0.1, 0.5, 0.9), history=history, future=future)
+    asked = served.levels if levels is None else levels
+    forecast = forecaster.predict(horizon or served.horizon, levels=asked, history=history, future=future)
     write_forecast(forecast, out_path)
     return forecast
 
@@ -214,12 +255,6 @@ def _trial(digest: str, config: JobConfig) -> str:
     """What two scores must have in common to be comparable: data, folds and metric."""
     text = json.dumps([digest, config.backtest.model_dump(mode="json"), config.gate.metric])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _log_backtest(store: Store, run_id: str, result: Backtest, board: pd.DataFrame) -> None:
-    runs.log_table(store.client, run_id, board, "leaderboard.json")
-    runs.log_table(store.client, run_id, result.frame, "backtest/forecasts.parquet")
-    runs.log_table(store.client, run_id, result.scores, "backtest/scores.parquet")
 
 
 def _log_candidate(

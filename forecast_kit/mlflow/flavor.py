@@ -6,6 +6,7 @@ import importlib.metadata
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ def save_model(
         format_version=FORMAT_VERSION,
         forecaster=forecaster.name,
         data=_DATA,
+        horizon=steps,
+        levels=[float(q) for q in levels],
         has_history=bool(history),
     )
     model.save(folder / MLMODEL_FILE_NAME)
@@ -129,8 +132,31 @@ def log_model(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A loaded forecaster, and what it was logged to give when nothing else is asked.
+
+    Attributes:
+        forecaster: fitted.
+        horizon: steps ahead.
+        levels: quantile levels.
+    """
+
+    forecaster: Forecaster
+    horizon: int
+    levels: tuple[float, ...]
+
+
 def load_model(model_uri: str, dst_path: str | Path | None = None) -> Forecaster:
     """The forecaster itself, from any MLflow model URI (`models:/name@champion`, `runs:/...`, a folder).
+
+    See `load_served` for arguments and errors.
+    """
+    return load_served(model_uri, dst_path).forecaster
+
+
+def load_served(model_uri: str, dst_path: str | Path | None = None) -> ServedModel:
+    """The forecaster with the horizon and levels that it was logged with.
 
     Args:
         model_uri: where the model is.
@@ -146,7 +172,8 @@ def load_model(model_uri: str, dst_path: str | Path | None = None) -> Forecaster
         flavors = Model.load(str(local)).flavors
         if FLAVOR_NAME not in flavors:
             raise ArtifactError(f"{model_uri} is no forecast_kit model; its flavours are {', '.join(sorted(flavors))}")
-        return Forecaster.load(local / flavors[FLAVOR_NAME]["data"])
+        ours = flavors[FLAVOR_NAME]
+        return ServedModel(Forecaster.load(local / ours["data"]), int(ours["horizon"]), tuple(ours["levels"]))
     except MlflowException as error:
         raise StoreError(f"cannot load {model_uri}: {error.message}") from error
     finally:

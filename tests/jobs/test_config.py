@@ -42,6 +42,16 @@ def test_a_job_becomes_forecasters_with_the_horizon_of_the_backtest(write) -> No
     assert config.backtest.splitter.folds == 2
 
 
+def test_networks_learn_the_levels_that_the_backtest_scores(write) -> None:
+    network = (
+        "  lstm: {forecaster: NeuralForecaster, input_length: 48}\nbacktest: {horizon: 24, levels: [0.005, 0.5]}\n"
+    )
+    text = JOB.replace("backtest: {horizon: 24, folds: 2}\n", network).replace(
+        "input_length", "network: {}, input_length"
+    )
+    assert read_job(write(text)).forecasters()["lstm"].levels[:2] == (0.005, 0.025)
+
+
 @pytest.mark.parametrize("file", sorted(Path(__file__).parents[2].glob("pipelines/*.yaml")), ids=lambda p: p.name)
 def test_every_job_that_comes_along_is_valid(file: Path) -> None:
     models = read_job(file).forecasters()
