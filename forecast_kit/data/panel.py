@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Panel:
     def from_frame(
         cls,
         df: pd.DataFrame,
-        schema: PanelSchema | None = None,
+        schema: PanelSchema | Mapping[str, Any] | None = None,
         *,
         static: pd.DataFrame | None = None,
         **fields: Any,
@@ -88,10 +88,10 @@ class Panel:
         Raises:
             SchemaError, TimeIndexError, DataError: see `regularize`.
         """
-        if schema is None:
-            schema = PanelSchema.from_dict(fields)
-        elif fields:
+        if schema is not None and fields:
             raise ArgumentError(f"give a schema or its fields, not both; fields given: {name_some(fields)}")
+        if not isinstance(schema, PanelSchema):
+            schema = PanelSchema.from_dict(schema or fields)
         rows = reg.regularize(df, schema)
         return cls(
             schema, rows.axis, rows.ids, rows.start, rows.indptr, rows.y, rows.observed, rows.past, rows.future,
@@ -172,6 +172,8 @@ class Panel:
         """
         wanted = np.atleast_1d(np.asarray(ids))
         at = self.locate(wanted)
+        if not len(at):
+            raise DataError("no series was chosen; name at least one")
         if (at < 0).any():
             raise DataError(f"series not in the panel: {name_some(wanted[at < 0].tolist())}; "
                             f"it has {name_some(self.ids[:5].tolist())} and others")  # fmt: skip

@@ -146,9 +146,10 @@ def check_ids(df: pd.DataFrame, schema: PanelSchema) -> tuple[Ints, np.ndarray]:
     codes, ids = pd.factorize(column, sort=True)
     if pd.api.types.is_integer_dtype(column):
         return codes.astype(np.int64), np.asarray(ids, np.int64)
-    if not all(isinstance(name, str) for name in ids):
+    foreign = [name for name in ids if not isinstance(name, str)]
+    if foreign:
         raise SchemaError(f"column {schema.id_col!r} must hold text or whole numbers, got {column.dtype} such as "
-                          f"{column.iloc[0]!r}; convert it with .astype(str)")  # fmt: skip
+                          f"{foreign[0]}; convert it with .astype(str)")  # fmt: skip
     return codes.astype(np.int64), np.asarray(ids, dtype=np.str_)
 
 

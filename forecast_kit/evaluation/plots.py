@@ -34,9 +34,11 @@ def plot_forecast(
         ArgumentError: a series is not in the forecast.
     """
     names = np.asarray(series if series is not None else forecast.ids[:4])
+    for place, ids in (("forecast", forecast.ids), ("history", history.ids), ("actuals", (actuals or history).ids)):
+        missing = names[positions(ids, names) < 0]
+        if len(missing):
+            raise ArgumentError(f"series not in the {place}: {name_some(missing.tolist())}")
     at = positions(forecast.ids, names)
-    if (at < 0).any():
-        raise ArgumentError(f"series not in the forecast: {name_some(names[at < 0].tolist())}")
     recent = history.tail(tail or 3 * forecast.horizon)
     rows = len(names) if len(names) < 3 else -(-len(names) // 2)
     columns = 1 if len(names) < 3 else 2

@@ -236,7 +236,9 @@ class ETS(Forecaster):
         for k in range(int(new.max(initial=0))):
             given = k < new
             rows = history.indptr[:-1] + np.minimum(cutoff + 1 + k, history.last) - history.start
-            states = ets_update(states, history.y[rows], given)
+            # A step that was not observed brings no news: the error is nought, the season turns all the same.
+            y = np.where(history.observed[rows], history.y[rows], ets_mean(states, 1)[:, 0])
+            states = ets_update(states, y, given)
         return states
 
     def _fallbacks(self, history: Panel) -> np.ndarray:

@@ -52,7 +52,8 @@ def test_what_is_no_level_is_refused(bad: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "column"), [(0.1, "q10"), (0.5, "q50"), (0.025, "q2_5"), (0.001, "q0_1"), (1 / 3, "q33_333333"), (0.29, "q29")]
+    ("level", "column"),
+    [(0.1, "q10"), (0.5, "q50"), (0.025, "q2_5"), (0.001, "q0_1"), (1 / 3, "q33_333333"), (0.29, "q29")],
 )  # fmt: skip
 def test_column_names_are_per_cent_without_dots(level: float, column: str) -> None:
     assert level_column(level) == column

@@ -70,7 +70,7 @@ def test_every_job_that_comes_along_is_valid(file: Path) -> None:
         (", schema: {freq: h}", "", "a file needs a 'schema' that states at least freq"),
         ("{freq: h}", "{freq: hourly}", "unknown freq 'hourly'"),
         ("{freq: h}", "{freq: h, target: y}", "unknown schema key 'target'.*Did you mean 'target_col'"),
-        ("SeasonalNaive", "SeasonalNave", r"baselines.naive: unknown forecaster 'SeasonalNave'.*Did you mean 'SeasonalNaive'"),
+        ("SeasonalNaive", "SeasonalNave", "baselines.naive: unknown forecaster 'SeasonalNave'.*mean 'SeasonalNaive'"),
         ("trend: damped", "tred: damped", r"candidates.ets: unknown key 'tred'; ETS takes .*Did you mean 'trend'"),
         ("trend: damped", "trend: no", "candidates.ets: trend must be None, 'add' or 'damped', got 'no'"),
         ("forecaster: ETS, ", "", "candidates.ets: the key 'forecaster' must name a class"),

@@ -64,9 +64,7 @@ def test_naive_repeats_the_last_value(series: list[list[float]]) -> None:
     assert forecast.mean.tolist() == [[y[-1]] * 3 for y in series]
 
 
-@pytest.mark.parametrize(
-    ("forecaster", "mase", "smape"), [(SeasonalNaive(), 1.193, 13.912), (Naive(), 11.608, 43.003)]
-)
+@pytest.mark.parametrize(("forecaster", "mase", "smape"), [(SeasonalNaive(), 1.193, 13.912), (Naive(), 11.608, 43.003)])
 def test_m4_hourly_gives_the_published_errors(forecaster: Forecaster, mase: float, smape: float) -> None:
     # The organisers' evaluation, M4 Competitor's Guide and Makridakis et al. 2020: all 414 series, last 48 hours.
     train, test = Panel.from_frame(*load("m4_hourly")).split(48)

@@ -40,7 +40,6 @@ def panel_of(y: pd.Series, name: str = "air") -> Panel:
 
 
 @variants
-@pytest.mark.filterwarnings("ignore:Maximum Likelihood optimization failed")
 def test_forecasts_and_intervals_are_those_of_statsmodels(trend: Any, seasonal: Any) -> None:
     y = passengers()
     ours = ETS(trend=trend, seasonal=seasonal, jobs=1).fit(panel_of(y)).predict(H, levels=(0.05, 0.1, 0.9, 0.95))
@@ -54,7 +53,6 @@ def test_forecasts_and_intervals_are_those_of_statsmodels(trend: Any, seasonal: 
 
 
 @variants
-@pytest.mark.filterwarnings("ignore:Maximum Likelihood optimization failed")
 def test_new_observations_move_the_states_as_statsmodels_smooths_them(trend: Any, seasonal: Any) -> None:
     y, known = passengers(), 121
     model = ETS(trend=trend, seasonal=seasonal, jobs=1).fit(panel_of(y[:known]))
@@ -80,6 +78,14 @@ def test_each_series_takes_in_its_own_number_of_new_steps(seasonal_panel: Panel)
     unchanged = model.predict(5)
     np.testing.assert_array_equal(together.mean[[0, 4]], unchanged.mean[[0, 4]])
     assert (together.mean[[1, 2, 3, 5]] != unchanged.mean[[1, 2, 3, 5]]).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0])
+def test_a_constant_series_is_forecast_as_constant(level: float) -> None:
+    y = pd.Series(level, pd.date_range("2020-01-01", periods=60, freq="MS"))
+    forecast = ETS(jobs=1).fit(panel_of(y)).predict(H, levels=(0.1, 0.9))
+    np.testing.assert_allclose(forecast.mean, level, atol=1e-6)
+    np.testing.assert_allclose(forecast.quantiles, level, atol=1e-3)
 
 
 def test_max_history_estimates_from_the_last_steps(seasonal_panel: Panel) -> None:
@@ -180,3 +186,22 @@ def test_processes_give_the_forecasts_of_one(seasonal_frame: pd.DataFrame) -> No
 def test_arguments_out_of_range_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         ETS(**fields)
+
+
+def test_unobserved_steps_of_the_history_bring_no_news_but_turn_the_season() -> None:
+    """Three masked steps, then one observed: the oracle is a plain loop over the recursion with errors of nought."""
+    frame, schema = load("air_passengers")
+    model = ETS(trend="damped").fit(Panel.from_frame(frame.iloc[:120], schema))
+    later = frame.iloc[:124].copy()
+    later.loc[120:122, "y"] = np.nan
+    history = Panel.from_frame(later, {**schema.to_dict(), "gaps": "mask"})
+    s = {name: value[0] for name, value in model.states_.arrays().items()}
+    level, trend, season = s["level"], s["trend"], list(s["season"])
+    for y in (None, None, None, frame["y"].iloc[123]):
+        carried = level + s["phi"] * trend
+        error = 0.0 if y is None else y - carried - season[0]
+        level, trend = carried + s["alpha"] * error, s["phi"] * trend + s["beta"] * error
+        season = season[1:] + [season[0] + s["gamma"] * error]
+    got = model.predict(2, history=history).mean[0]
+    first = level + s["phi"] * trend + season[0]
+    np.testing.assert_allclose(got, [first, level + (s["phi"] + s["phi"] ** 2) * trend + season[1]], rtol=1e-12)

@@ -1,0 +1,193 @@
+"""Backtests against doing the folds by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecast_kit import ETS, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit.core.forecaster import FitCallback
+from forecast_kit.errors import ArgumentError, TooShortError
+from forecast_kit.evaluation.backtest import BacktestProgress
+from forecast_kit.typing import Floats
+
+SPLITTER = RollingOrigin(horizon=12, folds=3, step=6)
+LEVELS = (0.1, 0.5, 0.9)
+
+
+class Recorder(Forecaster):
+    """Forecasts zero, and writes down what it is given."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
+
+    @property
+    def context_length(self) -> int:
+        return 1
+
+    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+        self.log.append(panel)
+
+    def _predict(
+        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
+    ) -> tuple[Floats, Floats]:
+        self.log.append(future)
+        return np.zeros((len(history), horizon)), np.zeros((len(history), horizon, len(levels)))
+
+    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        raise NotImplementedError
+
+    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        raise NotImplementedError
+
+
+def mae_by_hand(frame: pd.DataFrame) -> pd.Series:
+    return (frame["y"] - frame["mean"]).abs().groupby([frame["model"], frame["fold"], frame["unique_id"]]).mean()
+
+
+def test_a_backtest_is_its_folds_done_by_hand(seasonal_frame: pd.DataFrame, seasonal_panel: Panel) -> None:
+    models = {"naive": Naive(), "seasonal": SeasonalNaive(), "ets": ETS(jobs=1)}
+    result = backtest(models, seasonal_panel, SPLITTER, levels=LEVELS)
+    for fold in range(1, 4):
+        after = 12 + (3 - fold) * 6
+        left = seasonal_frame.groupby("unique_id").cumcount(ascending=False)
+        train = Panel.from_frame(seasonal_frame[left >= after], freq="h")
+        actual = seasonal_frame[(left < after) & (left >= after - 12)]
+        for name, model in models.items():
+            expected = model.clone().fit(train).predict(12, levels=LEVELS).to_frame().assign(model=name)
+            ours = result.frame[(result.frame["model"] == name) & (result.frame["fold"] == fold)]
+            np.testing.assert_array_equal(ours["y"], actual["y"])
+            np.testing.assert_array_equal(ours["ds"], actual["ds"])
+            np.testing.assert_array_equal(ours["step"], np.tile(np.arange(1, 13), 6))
+            columns = ["unique_id", "ds", "cutoff", "model", "mean", "q10", "q50", "q90"]
+            pd.testing.assert_frame_equal(ours[columns].reset_index(drop=True), expected[columns])
+
+
+def test_scores_are_those_of_the_frame(seasonal_panel: Panel) -> None:
+    result = backtest({"b": Naive(), "a": SeasonalNaive()}, seasonal_panel, SPLITTER, levels=LEVELS)
+    scores = result.scores.set_index(["model", "fold", "unique_id"])
+    frame = result.frame
+    keys = [frame["model"], frame["fold"], frame["unique_id"]]
+    error = (frame["y"] - frame["mean"]).abs()
+    smape = 200 * error / (frame["y"].abs() + frame["mean"].abs())
+    inside = frame["y"].between(frame["q10"], frame["q90"]).astype(float)
+    losses = [np.maximum(q * (frame["y"] - frame[c]), (q - 1) * (frame["y"] - frame[c]))
+              for q, c in zip(LEVELS, ["q10", "q50", "q90"], strict=True)]  # fmt: skip
+    expected = pd.DataFrame({"mae": error, "smape": smape, "coverage": inside, "pinball": sum(losses) / 3})
+    expected = expected.groupby(keys).mean()
+    pd.testing.assert_frame_equal(
+        scores[expected.columns.tolist()].sort_index(), expected.sort_index(), check_dtype=False
+    )
+    for (model, fold, name), row in scores.iterrows():  # type: ignore[misc]
+        train = dict(seasonal_panel.series)[name][: -(12 + (3 - fold) * 6)]
+        assert row["mase"] == pytest.approx(row["mae"] / np.mean(np.abs(train[24:] - train[:-24]))), (model, fold, name)
+
+
+def test_every_forecaster_sees_the_same_folds_and_none_sees_the_future(seasonal_panel: Panel) -> None:
+    logs: tuple[list[Any], list[Any]] = ([], [])
+    result = backtest({"one": Recorder(logs[0]), "two": Recorder(logs[1])}, seasonal_panel, SPLITTER)
+    ours, theirs = (log[::2] for log in logs)
+    assert [panel.digest for panel in ours] == [panel.digest for panel in theirs]
+    for fold, panel in enumerate(ours, start=1):
+        assert (panel.last == seasonal_panel.last - 12 - (3 - fold) * 6).all()
+    one, two = (result.frame[result.frame["model"] == name].drop(columns="model") for name in ("one", "two"))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), two.reset_index(drop=True))
+
+
+def test_future_covariates_reach_the_forecaster(seasonal_frame: pd.DataFrame) -> None:
+    frame = seasonal_frame.assign(temp=np.arange(len(seasonal_frame)) * 1.0)
+    log: list[Any] = []
+    result = backtest({"m": Recorder(log)}, Panel.from_frame(frame, freq="h", future=["temp"]), SPLITTER)
+    known = frame.set_index(["unique_id", "ds"])["temp"]
+    for fold, future in enumerate(log[1::2], start=1):
+        rows = result.frame[result.frame["fold"] == fold]
+        np.testing.assert_array_equal(future.ravel(), known.loc[list(zip(rows["unique_id"], rows["ds"], strict=True))])
+
+
+def test_the_forecasters_and_the_panel_stay_as_they_are(seasonal_panel: Panel) -> None:
+    digest, models = seasonal_panel.digest, {"fresh": Naive(), "fitted": SeasonalNaive().fit(seasonal_panel)}
+    before = models["fitted"].predict(4)
+    backtest(models, seasonal_panel, SPLITTER)
+    assert models["fresh"].schema_ is None
+    np.testing.assert_array_equal(models["fitted"].predict(4).cutoff, before.cutoff)
+    assert seasonal_panel.digest == digest
+
+
+def test_the_leaderboard_ranks_by_the_metric_and_tells_the_skill(seasonal_panel: Panel) -> None:
+    result = backtest({"naive": Naive(), "seasonal": SeasonalNaive()}, seasonal_panel, SPLITTER)
+    assert result.models == ["naive", "seasonal"]
+    for metric in ("mase", "smape", "mae"):
+        board = result.leaderboard("naive", metric=metric).set_index("model")
+        means = result.scores.groupby("model")[metric].mean()
+        assert board.index.tolist() == means.sort_values().index.tolist() == ["seasonal", "naive"]
+        assert board["rank"].tolist() == [1, 2]
+        np.testing.assert_allclose(board[metric], means[board.index])
+        np.testing.assert_allclose(board["skill"], 1 - means[board.index] / means["naive"])
+        assert board.columns.tolist().index("skill") == board.columns.tolist().index(metric) + 1
+    assert (result.leaderboard()[["fit_s", "predict_s"]] > 0).all(axis=None)
+    assert "skill" not in result.leaderboard()
+
+
+def test_the_last_model_of_a_tie_stays_last(seasonal_panel: Panel) -> None:
+    result = backtest({"z": Naive(), "a": Naive()}, seasonal_panel, SPLITTER)
+    assert result.leaderboard("a")["model"].tolist() == ["z", "a"]
+    assert result.leaderboard("a")["skill"].tolist() == [0.0, 0.0]
+
+
+def test_undefined_scores_are_counted_and_left_out_of_the_means() -> None:
+    rng = np.random.default_rng(0)
+    frames = [pd.DataFrame({"unique_id": name, "ds": range(20), "y": y})
+              for name, y in [("flat", [3.0] * 18 + [4.0] * 2), ("wild", rng.normal(9.0, 1.0, 20)),
+                              ("unseen", [*rng.normal(9.0, 1.0, 16), *[np.nan] * 4])]]  # fmt: skip
+    panel = Panel.from_frame(pd.concat(frames), freq=1, gaps="mask")
+    result = backtest({"naive": Naive()}, panel, RollingOrigin(2, folds=2), levels=LEVELS)
+    assert result.undefined.loc["naive"].to_dict() == {"mase": 4, "smape": 2, "mae": 2, "pinball": 2, "coverage": 2}
+    board = result.leaderboard().iloc[0]
+    assert board["mase"] == pytest.approx(result.scores.loc[result.scores["unique_id"] == "wild", "mase"].mean())
+    assert board["mae"] == pytest.approx(mae_by_hand(result.frame).mean())
+    assert result.frame["y"].isna().sum() == 4
+
+
+def test_score_columns_follow_from_the_levels(seasonal_panel: Panel) -> None:
+    base = ["model", "fold", "unique_id", "mase", "smape", "mae"]
+    for levels, columns in [((), base), ((0.5,), [*base, "pinball"]), ((0.9, 0.1), [*base, "pinball", "coverage"])]:
+        result = backtest({"m": Naive()}, seasonal_panel, RollingOrigin(2), levels=levels)
+        assert result.scores.columns.tolist() == columns
+        assert result.levels == tuple(sorted(levels))
+
+
+def test_unknown_names_are_refused_with_the_known_ones(seasonal_panel: Panel) -> None:
+    result = backtest({"naive": Naive()}, seasonal_panel, RollingOrigin(2))
+    with pytest.raises(ArgumentError, match="unknown metric 'smap'; the backtest has mase, smape, mae.*mean 'smape'"):
+        result.leaderboard(metric="smap")
+    with pytest.raises(ArgumentError, match="unknown baseline 'snaive'; the backtest has 'naive'"):
+        result.leaderboard("snaive")
+
+
+def test_nothing_to_do_and_too_little_to_do_it_with_are_refused(seasonal_panel: Panel) -> None:
+    with pytest.raises(ArgumentError, match="at least one forecaster"):
+        backtest({}, seasonal_panel, SPLITTER)
+    with pytest.raises(ArgumentError, match="between 0 and 1"):
+        backtest({"m": Naive()}, seasonal_panel, SPLITTER, levels=(80,))
+    with pytest.raises(TooShortError, match="'s0'"):
+        backtest({"m": Naive()}, seasonal_panel, RollingOrigin(48, folds=4))
+
+
+def test_progress_names_model_and_fold_from_start_to_finish(seasonal_panel: Panel) -> None:
+    events: list[BacktestProgress] = []
+    backtest({"naive": Naive(), "ets": ETS(jobs=1)}, seasonal_panel, SPLITTER, progress=events.append)
+    assert {event.folds for event in events} == {3}
+    for fold in (1, 2, 3):
+        for model, last in [("naive", 0), ("ets", 6)]:
+            mine = [event for event in events if (event.model, event.fold) == (model, fold)]
+            assert [event.finished for event in mine] == [False] * (len(mine) - 1) + [True]
+            fits = [event.fit for event in mine if event.fit is not None]
+            assert fits[0].done == 0
+            assert fits[-1].done == last
+    finished = [(event.fold, event.model) for event in events if event.finished]
+    assert finished == [(fold, model) for fold in (1, 2, 3) for model in ("naive", "ets")]
