@@ -26,9 +26,9 @@ def test_the_python_example_runs_and_is_short(tmp_path: Path) -> None:
 
 
 def test_the_csv_and_schema_of_the_readme_fit_each_other(tmp_path: Path) -> None:
-    from forecast_kit.data.io import read_frame
     from forecast_kit.data.panel import Panel
     from forecast_kit.data.schema import PanelSchema
+    from forecast_kit.data.sources import read_frame
 
     (tmp_path / "sales.csv").write_text(blocks("csv")[0])
     schema = PanelSchema.from_dict(YAML(typ="safe", pure=True).load(blocks("yaml")[0])["data"]["schema"])

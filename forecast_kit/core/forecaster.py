@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 
 from forecast_kit.core.forecast import Forecast, check_levels
-from forecast_kit.data.io import read_arrays
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
+from forecast_kit.data.sources import read_arrays
 from forecast_kit.errors import (
     ArgumentError,
     ArtifactError,
@@ -135,16 +134,16 @@ class Forecaster(ABC):
         horizon: int | None = None,
         *,
         levels: Iterable[float] = (),
-        history: Panel | pd.DataFrame | None = None,
-        future: pd.DataFrame | np.ndarray | None = None,
+        history: Any = None,
+        future: Any = None,
     ) -> Forecast:
         """The forecast after each series' last row.
 
         Args:
             horizon: steps ahead; by default the forecaster's own.
             levels: quantile probabilities, such as `(0.1, 0.9)`.
-            history: new data to forecast from, without training; by default the end of the
-                training data.
+            history: new data to forecast from, without training, a panel or a frame with the
+                training columns; by default the end of the training data.
             future: known-future covariates of the steps ahead, see `Panel.future_frame`.
 
         Raises:
@@ -258,7 +257,7 @@ class Forecaster(ABC):
         if self.schema_ is None:
             raise NotFittedError(f"{self.name} is not fitted; call fit(panel) first")
 
-    def _history(self, history: Panel | pd.DataFrame | None) -> Panel:
+    def _history(self, history: Any) -> Panel:
         self._check_fitted()
         if history is None:
             if self.history_ is None:
@@ -267,7 +266,7 @@ class Forecaster(ABC):
                     f"(the last {self.context_length} steps at least), or save it with history=True"
                 )
             return self.history_
-        if isinstance(history, pd.DataFrame):
+        if not isinstance(history, Panel):
             return Panel.from_frame(history, self.schema_)
         assert self.schema_ is not None
         for role in ("freq", "past", "future", "static"):

@@ -74,6 +74,15 @@ def show_stamps(stamps: np.ndarray) -> list[str]:
     return [str(pd.Timestamp(stamp)).removesuffix(" 00:00:00") for stamp in stamps]
 
 
+def is_subdaily(freq: str | int) -> bool:
+    """Whether steps are shorter than a day and equally long on the clock: hours, minutes, seconds.
+
+    >>> [is_subdaily(f) for f in ("h", "30min", "D", "MS", 1)]
+    [True, True, False, False, False]
+    """
+    return isinstance(freq, str) and isinstance(to_offset(freq), pd.offsets.Tick)
+
+
 def default_season_length(freq: str | int) -> int:
     """The number of steps in the season that the frequency suggests: a day, a week or a year.
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from forecast_kit.data import regularize as reg
+from forecast_kit.data import columns as cols
+from forecast_kit.data import sources
 from forecast_kit.data.frequency import TimeAxis, show_stamps, time_axis
-from forecast_kit.data.io import read_arrays
+from forecast_kit.data.regularize import Audit, regularize
 from forecast_kit.data.schema import PanelSchema
+from forecast_kit.data.sources import read_arrays
 from forecast_kit.errors import (
     ArgumentError,
     ArtifactError,
@@ -46,6 +48,7 @@ class Panel:
         past: `[R, P]` past-only covariates.
         future: `[R, K]` known-future covariates.
         static: `[N, S]` static covariates.
+        audit: what the schema's policies repaired on the way in.
 
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 3], "y": [5.0, 6.0, 7.0]})
     >>> panel = Panel.from_frame(frame, freq=1)
@@ -65,21 +68,23 @@ class Panel:
     past: Floats
     future: Floats
     static: Floats
+    audit: Audit = field(default_factory=Audit)
 
     @classmethod
     def from_frame(
         cls,
-        df: pd.DataFrame,
+        df: Any,
         schema: PanelSchema | Mapping[str, Any] | None = None,
         *,
-        static: pd.DataFrame | None = None,
+        static: Any = None,
         **fields: Any,
     ) -> Panel:
         """The panel that a long frame holds: one row for each series and time stamp.
 
         Args:
             df: columns `unique_id`, `ds`, `y` and the covariates; other names go into the schema.
-                Rows in any order.
+                Rows in any order. A pandas frame, or anything that offers the Arrow C stream
+                (polars, pyarrow, DuckDB).
             schema: the columns' roles; or give its fields directly (`freq="h"`, `gaps="mask"`,
                 `id_col="store"`).
             static: one row a series: the id column and the schema's static columns; by default
@@ -88,15 +93,56 @@ class Panel:
         Raises:
             SchemaError, TimeIndexError, DataError: see `regularize`.
         """
-        if schema is not None and fields:
-            raise ArgumentError(f"give a schema or its fields, not both; fields given: {name_some(fields)}")
-        if not isinstance(schema, PanelSchema):
-            schema = PanelSchema.from_dict(schema or fields)
-        rows = reg.regularize(df, schema)
+        schema = _as_schema(schema, fields)
+        df = cols.plain_frame(df)
+        rows = regularize(df, schema)
         return cls(
             schema, rows.axis, rows.ids, rows.start, rows.indptr, rows.y, rows.observed, rows.past, rows.future,
-            _static_values(static, df, schema, rows.ids),
+            _static_values(static, df, schema, rows.ids), rows.audit,
         )  # fmt: skip
+
+    @classmethod
+    def from_wide(cls, df: Any, schema: PanelSchema | Mapping[str, Any] | None = None, **fields: Any) -> Panel:
+        """The panel of a wide frame: the index holds time, every column is a series.
+
+        A series begins at its column's first value and ends at its last, so columns may be ragged.
+
+        Raises:
+            SchemaError, TimeIndexError, DataError: as `from_frame`; also where covariates are named.
+
+        >>> wide = pd.DataFrame({"a": [1.0, 2, 3], "b": [np.nan, 5, 6]}, index=[1, 2, 3])
+        >>> Panel.from_wide(wide, freq=1).lengths
+        array([3, 2])
+        """
+        schema = _as_schema(schema, fields)
+        return cls.from_frame(sources.wide_to_long(df, schema), schema)
+
+    @classmethod
+    def from_series(
+        cls, series: pd.Series, schema: PanelSchema | Mapping[str, Any] | None = None, **fields: Any
+    ) -> Panel:
+        """The panel of one series: its index holds time, its name is the id (`"series"` where it has none).
+
+        The frequency is that of the index where that states one.
+
+        >>> index = pd.date_range("2024-01-01", periods=3, freq="D")
+        >>> Panel.from_series(pd.Series([1.0, 2, 3], index, name="sales"))
+        Panel(1 series, 3 rows, freq='D', 2024-01-01 .. 2024-01-03)
+        """
+        if schema is None and "freq" not in fields and getattr(series.index, "freqstr", None):
+            fields["freq"] = series.index.freqstr  # type: ignore[attr-defined]
+        schema = _as_schema(schema, fields)
+        return cls.from_frame(sources.series_to_long(series, schema), schema)
+
+    @classmethod
+    def from_file(cls, path: str | Path, schema: PanelSchema | Mapping[str, Any] | None = None, **fields: Any) -> Panel:
+        """The panel that a CSV or Parquet file (or a folder of Parquet files) holds in long form.
+
+        Raises:
+            DataError: there is no such file, or it cannot be read; and as `from_frame`.
+        """
+        schema = _as_schema(schema, fields)
+        return cls.from_frame(sources.read_frame(path, schema), schema)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -280,8 +326,9 @@ class Panel:
                 raise SchemaError(f"future values must have shape {shape} (series, horizon, covariate), "
                                   f"got {future.shape}")  # fmt: skip
             return future
-        reg.check_columns(future, self.schema, target=False)
-        stamps = reg.check_times(future, self.schema)
+        future = cols.plain_frame(future)
+        cols.check_columns(future, self.schema, target=False)
+        stamps = cols.check_times(future, self.schema)
         at = self.locate(future[self.schema.id_col].to_numpy())
         mine = np.flatnonzero(at >= 0)
         lead = self.axis.steps(stamps[mine]) - self.last[at[mine]] - 1 if mine.size else np.empty(0, np.int64)
@@ -293,7 +340,7 @@ class Panel:
             twice = self._first_places(seen > 1, horizon)
             raise TimeIndexError(f"the future frame has duplicate rows: {twice}; keep one for each series and stamp")
         values = np.full(shape, np.nan)
-        values[series, lead] = reg.stack(future.iloc[rows], names)
+        values[series, lead] = cols.stack(future.iloc[rows], names)
         for k, name in enumerate(names):
             bad = ~np.isfinite(values[:, :, k])
             if bad.any():
@@ -332,11 +379,18 @@ class Panel:
             meta = json.loads(str(arrays.pop("meta")))
             schema, origin = PanelSchema.from_dict(meta["schema"]), meta["origin"]
             first = np.array([origin], np.int64 if isinstance(origin, int) else "datetime64[us]")
-            return cls(schema, time_axis(schema.freq, first), **arrays)
+            parts = ("ids", "start", "indptr", "y", "observed", "past", "future", "static")
+            return cls(schema, time_axis(schema.freq, first), *(arrays[part] for part in parts))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"cannot read the panel {path.name}: {error}; the file is damaged or foreign"
             ) from error
+
+
+def _as_schema(schema: PanelSchema | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> PanelSchema:
+    if schema is not None and fields:
+        raise ArgumentError(f"give a schema or its fields, not both; fields given: {name_some(fields)}")
+    return schema if isinstance(schema, PanelSchema) else PanelSchema.from_dict(schema or fields)
 
 
 def positions(known: np.ndarray, ids: np.ndarray) -> Ints:
@@ -344,13 +398,14 @@ def positions(known: np.ndarray, ids: np.ndarray) -> Ints:
     return pd.Index(known).get_indexer(pd.Index(ids)).astype(np.int64)
 
 
-def split_future(df: pd.DataFrame, schema: PanelSchema) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def split_future(df: Any, schema: PanelSchema) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """The rows up to each series' last target, and the rows after it that carry known-future covariates.
 
     One frame may hold both: history with `y`, then rows whose `y` is empty and whose covariates are
     known. The second frame is None where the schema has no future covariates or no such rows.
     """
-    reg.check_columns(df, schema)
+    df = cols.plain_frame(df)
+    cols.check_columns(df, schema)
     if not schema.future:
         return df, None
     known = df[schema.target_col].notna()
@@ -359,19 +414,19 @@ def split_future(df: pd.DataFrame, schema: PanelSchema) -> tuple[pd.DataFrame, p
     return df[~ahead], (df[ahead] if ahead.any() else None)
 
 
-def _static_values(static: pd.DataFrame | None, df: pd.DataFrame, schema: PanelSchema, ids: np.ndarray) -> Floats:
+def _static_values(static: Any, df: pd.DataFrame, schema: PanelSchema, ids: np.ndarray) -> Floats:
     """`[N, S]` the static covariates in the order of the ids, from their own frame or from the long one."""
     if not schema.static:
         if static is not None:
             raise SchemaError("a static frame was given, but the schema names no static columns")
         return np.empty((len(ids), 0))
-    columns = [schema.id_col, *schema.static]
-    source = df if static is None else static
-    missing = [name for name in columns if name not in source.columns]
+    wanted = [schema.id_col, *schema.static]
+    source = df if static is None else cols.plain_frame(static)
+    missing = [name for name in wanted if name not in source.columns]
     if missing:
-        raise SchemaError(f"static columns are missing: {name_some(missing)}; pass a frame with {name_some(columns)} "
+        raise SchemaError(f"static columns are missing: {name_some(missing)}; pass a frame with {name_some(wanted)} "
                           f"as static=, or repeat them in every row")  # fmt: skip
-    unique = source[columns].drop_duplicates() if static is None else source[columns]
+    unique = source[wanted].drop_duplicates() if static is None else source[wanted]
     at = pd.Index(unique[schema.id_col])
     if at.has_duplicates:
         raise SchemaError(f"static covariates must have one row a series, but these have several: "
@@ -379,7 +434,7 @@ def _static_values(static: pd.DataFrame | None, df: pd.DataFrame, schema: PanelS
     rows = positions(at.to_numpy(), ids)
     if (rows < 0).any():
         raise SchemaError(f"the static frame lacks series {name_some(ids[rows < 0].tolist())}")
-    values = reg.stack(unique, schema.static)[rows]
+    values = cols.stack(unique, schema.static)[rows]
     if not np.isfinite(values).all():
         raise DataError(f"static covariates are missing or infinite for series "
                         f"{name_some(ids[~np.isfinite(values).all(axis=1)].tolist())}")  # fmt: skip

@@ -1,23 +1,66 @@
 """From a user's long frame to sorted, gap-free rows: nothing is repaired without being asked.
 
-Sorting alone is done silently. Every other flaw (missing columns, wrong types, duplicates, gaps,
-missing or infinite values) is refused with the series, the column and the dates that have it.
+Sorting alone is done silently. Every other flaw is refused with the series, the column and the
+stamps that have it, unless the schema states a policy; what a policy repairs is counted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from forecast_kit.data.columns import check_columns, check_ids, check_times, plain_frame, stack
 from forecast_kit.data.frequency import TimeAxis, show_stamps, time_axis
 from forecast_kit.data.schema import PanelSchema
-from forecast_kit.errors import DataError, SchemaError, TimeIndexError, name_some, nearest
+from forecast_kit.errors import DataError, TimeIndexError, name_some
 from forecast_kit.typing import Bools, Floats, Ints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What was repaired, where and why. Prints as a summary; empty where nothing had to be.
+
+    Attributes:
+        frame: columns `unique_id`, `why`, `rows`: one row for each series and kind of repair.
+
+    >>> print(Audit.of({"missing targets masked": (np.array(["a", "b"]), np.array([0, 1, 1]))}))
+    missing targets masked: 3 rows in 2 series ('b' 2, 'a' 1)
+    """
+
+    frame: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame({"unique_id": [], "why": [], "rows": np.empty(0, np.int64)})
+    )
+
+    @classmethod
+    def of(cls, repairs: dict[str, tuple[np.ndarray, Ints]]) -> Audit:
+        """The audit of repairs: for each kind the ids `[N]`, and the series' code of every repaired row."""
+        frames = []
+        for why, (ids, codes) in repairs.items():
+            counts = np.bincount(codes, minlength=len(ids))
+            hit = counts > 0
+            frames.append(pd.DataFrame({"unique_id": ids[hit], "why": why, "rows": counts[hit]}))
+        frames = [frame for frame in frames if len(frame)]
+        return cls(pd.concat(frames, ignore_index=True)) if frames else cls()
+
+    def __len__(self) -> int:
+        return int(self.frame["rows"].sum())
+
+    def __str__(self) -> str:
+        if self.frame.empty:
+            return "nothing was repaired"
+        lines = []
+        for why, part in self.frame.groupby("why", sort=False):
+            most = part.sort_values("rows", ascending=False, kind="stable").head(5)
+            named = ", ".join(f"{name!r} {n}" for name, n in zip(most["unique_id"], most["rows"].tolist(), strict=True))
+            rest = f" and {len(part) - 5} more" if len(part) > 5 else ""
+            lines.append(f"{why}: {part['rows'].sum()} rows in {len(part)} series ({named}{rest})")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
     """The rows of a panel, sorted by series and time, one for every step.
 
@@ -33,205 +76,242 @@ class Rows:
     observed: Bools
     past: Floats
     future: Floats
+    audit: Audit
 
 
-def regularize(df: pd.DataFrame, schema: PanelSchema) -> Rows:
-    """The frame's rows, checked and sorted.
+@dataclass(frozen=True, eq=False)
+class _Long:
+    """Rows on their way: series codes into ids, steps, target, covariates side by side, and what was repaired."""
+
+    schema: PanelSchema
+    axis: TimeAxis
+    ids: np.ndarray
+    codes: Ints
+    steps: Ints
+    y: Floats
+    x: Floats
+    repairs: dict[str, tuple[np.ndarray, Ints]]
+
+    def keep(self, rows: Any) -> _Long:
+        """The chosen rows alone."""
+        return replace(self, codes=self.codes[rows], steps=self.steps[rows], y=self.y[rows], x=self.x[rows])
+
+    def count(self, why: str, rows: Bools | Ints) -> None:
+        """Writes down that these rows were repaired."""
+        codes = self.codes[rows]
+        if len(codes):
+            self.repairs[why] = (self.ids, codes)
+
+
+def regularize(data: Any, schema: PanelSchema) -> Rows:
+    """The frame's rows, checked, sorted, and repaired where the schema asks for it.
 
     Args:
-        df: long frame with the schema's columns, in any order of rows.
-        schema: the columns' roles, the frequency, and whether gaps are accepted.
+        data: long frame with the schema's columns, in any order of rows; pandas, or any with the
+            Arrow C stream.
+        schema: the columns' roles, the frequency, and the policies.
 
     Raises:
         SchemaError: columns are missing or hold the wrong kind of values.
         TimeIndexError: duplicates, gaps, stamps off the grid.
-        DataError: no rows, infinite values, missing values.
+        DataError: no rows, infinite values, missing values, series without a value.
     """
+    rows = _sort(_read(plain_frame(data), schema))
+    rows = _infinite(_duplicates(rows))
+    rows = _empty_series(rows)
+    sizes = np.bincount(rows.codes, minlength=len(rows.ids))
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    start = rows.steps[first]
+    full = rows.steps[first + sizes - 1] - start + 1
+    absent = bool((full != sizes).any())
+    if schema.gaps == "error":
+        _refuse_gaps(rows)
+        _refuse_missing(rows, {schema.target_col: rows.y}, "gaps='mask' accepts them as unobserved")
+    covariates = dict(zip((*schema.past, *schema.future), rows.x.T, strict=True))
+    if schema.covariate_gaps == "error":
+        if absent and covariates:
+            _refuse_gaps(rows)
+        _refuse_missing(rows, covariates, "fill them in a way that is known at that time, or state covariate_gaps")
+
+    indptr = np.concatenate([[0], np.cumsum(full)]).astype(np.int64)
+    y, x, observed = rows.y, rows.x, np.ones(len(rows.y), bool)
+    if absent:
+        at = indptr[rows.codes] + rows.steps - start[rows.codes]
+        y, x = _spread(y, at, indptr[-1]), _spread(x, at, indptr[-1])
+    owner = np.repeat(np.arange(len(full)), full) if schema.gaps != "error" or x.size else rows.codes
+    if schema.gaps != "error":
+        start, indptr, owner, y, x, observed = _fill_target(rows, start, indptr, owner, y, x)
+    if schema.covariate_gaps != "error" and x.size:
+        x = _fill_covariates(rows, indptr, owner, x)
+    p = len(schema.past)
+    return Rows(rows.axis, rows.ids, start, indptr, y, observed, x[:, :p], x[:, p:], Audit.of(rows.repairs))
+
+
+def _read(df: pd.DataFrame, schema: PanelSchema) -> _Long:
     check_columns(df, schema)
     stamps = check_times(df, schema)
     codes, ids = check_ids(df, schema)
-    y = numbers(df, schema.target_col)
-    past, future = stack(df, schema.past), stack(df, schema.future)
     axis = time_axis(schema.freq, stamps)
-    steps = axis.steps(stamps)
+    y = stack(df, (schema.target_col,))[:, 0]
+    return _Long(schema, axis, ids, codes, axis.steps(stamps), y, stack(df, (*schema.past, *schema.future)), {})
 
+
+def _sort(rows: _Long) -> _Long:
+    codes, steps = rows.codes, rows.steps
     same = codes[1:] == codes[:-1]
-    if not bool(np.all((codes[1:] > codes[:-1]) | (same & (steps[1:] >= steps[:-1])))):
-        order = np.lexsort((steps, codes))
-        codes, steps, y = codes[order], steps[order], y[order]
-        past, future = past[order], future[order]
-        same = codes[1:] == codes[:-1]
-    _refuse_duplicates(ids, codes, steps, same, axis)
-    _refuse_infinite(ids[codes], steps, axis, {schema.target_col: y})
-
-    sizes = np.bincount(codes, minlength=len(ids))
-    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    start, end = steps[first], steps[first + sizes - 1]
-    full = end - start + 1
-    if schema.gaps == "error":
-        _refuse_gaps(ids, codes, steps, same, axis, schema)
-        _refuse_missing(ids[codes], steps, axis, {schema.target_col: y}, "gaps='mask' accepts them as unobserved")
-    elif (full != sizes).any() and (schema.past or schema.future):
-        _refuse_gaps(ids, codes, steps, same, axis, schema)
-    covariates = {name: past[:, k] for k, name in enumerate(schema.past)}
-    covariates |= {name: future[:, k] for k, name in enumerate(schema.future)}
-    _refuse_infinite(ids[codes], steps, axis, covariates)
-    _refuse_missing(ids[codes], steps, axis, covariates, "fill them before, in a way that is known at that time")
-
-    indptr = np.concatenate([[0], np.cumsum(full)]).astype(np.int64)
-    observed = np.ones(len(y), bool)
-    if schema.gaps == "mask":
-        y, observed = _mask(y, indptr[codes] + steps - start[codes], indptr, ids)
-        if len(past) < len(y):  # rows were absent, so there are no covariates, in any step
-            past, future = np.empty((len(y), 0)), np.empty((len(y), 0))
-    return Rows(axis, ids, start, indptr, y, observed, past, future)
+    if bool(np.all((codes[1:] > codes[:-1]) | (same & (steps[1:] >= steps[:-1])))):
+        return rows
+    span = int(steps.max()) + 1  # steps count from the earliest stamp, so one number orders series and time
+    return rows.keep(np.argsort(codes * span + steps, kind="stable"))
 
 
-def check_columns(df: pd.DataFrame, schema: PanelSchema, *, target: bool = True) -> None:
-    """Refuses what is no frame, has no rows, or lacks columns of the schema."""
-    if not isinstance(df, pd.DataFrame):
-        raise SchemaError(f"expected a pandas DataFrame in long form, got {type(df).__name__}")
-    wanted = schema.columns if target else (schema.id_col, schema.time_col, *schema.future)
-    for column in wanted:
-        if column not in df.columns:
-            have = [str(name) for name in df.columns]
-            raise SchemaError(
-                f"column {column!r} is missing; the frame has {', '.join(have) or 'no columns'}."
-                f"{nearest(column, have)} Rename it, or name your column in the schema "
-                f"(id_col, time_col, target_col, past, future)"
-            )
-        if isinstance(df[column], pd.DataFrame):
-            raise SchemaError(f"column {column!r} occurs {df[column].shape[1]} times; drop all but one")
-    if df.empty:
-        raise DataError(f"the frame has no rows; columns: {', '.join(map(str, df.columns))}")
-
-
-def check_times(df: pd.DataFrame, schema: PanelSchema) -> np.ndarray:
-    """The time column as `int64` or `datetime64[us]`."""
-    column = df[schema.time_col]
-    if column.isna().any():
-        bad = df.loc[column.isna(), schema.id_col].unique()
-        raise TimeIndexError(f"column {schema.time_col!r} has {int(column.isna().sum())} empty stamps, in series "
-                             f"{name_some(bad)}")  # fmt: skip
-    if isinstance(schema.freq, int):
-        if not pd.api.types.is_integer_dtype(column):
-            raise SchemaError(
-                f"freq={schema.freq} means whole-number time, but column {schema.time_col!r} is {column.dtype}; "
-                f"state a calendar frequency such as freq='h', or number the steps"
-            )
-        return column.to_numpy(np.int64)
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
+def _duplicates(rows: _Long) -> _Long:
+    """One row for each series and step."""
+    again = np.concatenate([[False], (rows.codes[1:] == rows.codes[:-1]) & (rows.steps[1:] == rows.steps[:-1])])
+    if not again.any():
+        return rows
+    policy = rows.schema.duplicates
+    if policy == "error":
         raise TimeIndexError(
-            f"column {schema.time_col!r} has time zone {column.dt.tz}; convert it with "
-            f".dt.tz_convert('UTC').dt.tz_localize(None), so that every step is equally long"
+            f"{int(again.sum())} duplicate time stamps: {_places(rows, np.flatnonzero(again))}. Keep one row for each "
+            f"series and stamp, or state what they mean: duplicates='first', 'last', 'mean' or 'sum'"
         )
-    if not pd.api.types.is_datetime64_dtype(column):
-        example = column.iloc[0]
-        raise SchemaError(
-            f"freq={schema.freq!r} needs time stamps, but column {schema.time_col!r} is {column.dtype} "
-            f"(first value {example!r}); convert it with pd.to_datetime, or state freq=1 for numbered steps"
+    rows.count(f"duplicates combined by {policy}", again)
+    first = np.flatnonzero(~again)
+    if policy == "first":
+        return rows.keep(first)
+    if policy == "last":
+        return rows.keep(np.concatenate([first[1:], [len(again)]]) - 1)
+    count = np.diff(np.concatenate([first, [len(again)]]))
+    y, x = np.add.reduceat(rows.y, first), np.add.reduceat(rows.x, first, axis=0) / count[:, None]
+    return replace(rows.keep(first), y=y / count if policy == "mean" else y, x=x)
+
+
+def _infinite(rows: _Long) -> _Long:
+    """No infinite values."""
+    y, x = np.isinf(rows.y), np.isinf(rows.x)
+    if not (y.any() or x.any()):
+        return rows
+    if rows.schema.infinite == "error":
+        names = (rows.schema.target_col, *rows.schema.past, *rows.schema.future)
+        column, bad = next((c, b) for c, b in zip(names, (y, *x.T), strict=True) if b.any())
+        raise DataError(
+            f"column {column!r} has {int(bad.sum())} infinite values: {_places(rows, np.flatnonzero(bad))}; replace "
+            f"them, or take them for missing with infinite='missing'"
         )
-    return column.to_numpy("datetime64[us]")
+    rows.count("infinite values taken for missing", y | x.any(axis=1))
+    return replace(rows, y=np.where(y, np.nan, rows.y), x=np.where(x, np.nan, rows.x))
 
 
-def check_ids(df: pd.DataFrame, schema: PanelSchema) -> tuple[Ints, np.ndarray]:
-    """Each row's series as a code `[R]` into the sorted ids `[N]` (text or integers)."""
-    column = df[schema.id_col]
-    if column.isna().any():
-        rows = [str(label) for label in df.index[column.isna()][:5]]
-        raise SchemaError(f"column {schema.id_col!r} is empty in {int(column.isna().sum())} rows, first at index "
-                          f"{', '.join(rows)}")  # fmt: skip
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    codes, ids = pd.factorize(column, sort=True)
-    if pd.api.types.is_integer_dtype(column):
-        return codes.astype(np.int64), np.asarray(ids, np.int64)
-    foreign = [name for name in ids if not isinstance(name, str)]
-    if foreign:
-        raise SchemaError(f"column {schema.id_col!r} must hold text or whole numbers, got {column.dtype} such as "
-                          f"{foreign[0]}; convert it with .astype(str)")  # fmt: skip
-    return codes.astype(np.int64), np.asarray(ids, dtype=np.str_)
-
-
-def numbers(df: pd.DataFrame, name: str) -> Floats:
-    """A numeric column as `float64`, NaN where empty."""
-    column = df[name]
-    if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(np.float64, na_value=np.nan)
-    parsed = pd.to_numeric(column, errors="coerce")
-    bad = column[parsed.isna() & column.notna()]
-    examples = name_some(str(value) for value in bad.unique()) if len(bad) else repr(column.iloc[0])
-    raise SchemaError(
-        f"column {name!r} must be numeric, but is {column.dtype}; values that are no numbers: {examples}. "
-        f"Convert it with pd.to_numeric, or encode it, before it comes here"
-    )
-
-
-def stack(df: pd.DataFrame, names: tuple[str, ...]) -> Floats:
-    """Numeric columns side by side, `[R, len(names)]`."""
-    return np.stack([numbers(df, name) for name in names], axis=1) if names else np.empty((len(df), 0))
-
-
-def _refuse_duplicates(ids: np.ndarray, codes: Ints, steps: Ints, same: Bools, axis: TimeAxis) -> None:
-    twice = np.flatnonzero(same & (steps[1:] == steps[:-1])) + 1
-    if twice.size:
-        raise TimeIndexError(
-            f"{twice.size} duplicate time stamps: {_places(ids[codes[twice]], steps[twice], axis)}. Keep one row for "
-            f"each series and stamp, with drop_duplicates or groupby([id, time]).sum()"
+def _empty_series(rows: _Long) -> _Long:
+    """Only series that have at least one target value."""
+    known = np.bincount(rows.codes, ~np.isnan(rows.y), len(rows.ids)) > 0
+    if known.all():
+        return rows
+    if rows.schema.empty_series == "error" and (rows.schema.gaps != "error"):
+        raise DataError(
+            f"series without a single observed value: {name_some(rows.ids[~known].tolist())}; drop them, or let "
+            f"empty_series='drop' do it"
         )
+    if rows.schema.empty_series == "error":
+        return rows  # the first of their missing values is refused by name
+    if not known.any():
+        raise DataError("no series has a single observed value")
+    rows.count("rows of series without a value dropped", ~known[rows.codes])
+    kept = rows.keep(known[rows.codes])
+    return replace(kept, ids=rows.ids[known], codes=(np.cumsum(known) - 1)[kept.codes])
 
 
-def _refuse_gaps(ids: np.ndarray, codes: Ints, steps: Ints, same: Bools, axis: TimeAxis, schema: PanelSchema) -> None:
-    after = np.flatnonzero(same & (steps[1:] - steps[:-1] > 1)) + 1
+def _fill_target(
+    rows: _Long, start: Ints, indptr: Ints, owner: Ints, y: Floats, x: Floats
+) -> tuple[Ints, Ints, Ints, Floats, Floats, Bools]:
+    """Start, indptr, owner, target, covariates and observed flags, with the gaps of the target treated."""
+    policy = rows.schema.gaps
+    missing = np.isnan(y)
+    if not missing.any():
+        return start, indptr, owner, y, x, ~missing
+    index = np.arange(len(y))
+    last = np.maximum.accumulate(np.where(missing, -1, index))
+    leading = last < indptr[owner]  # nothing observed yet in this series
+    first = np.minimum.reduceat(np.where(missing, len(y), index), indptr[:-1])
+    if policy in ("ffill", "interpolate") and leading.any():
+        rows.repairs["missing targets before the first one cut off"] = (rows.ids, owner[leading])
+        cut = np.bincount(owner[leading], minlength=len(start))
+        start, indptr = start + cut, indptr - np.concatenate([[0], np.cumsum(cut)])
+        y, x, owner, missing = y[~leading], x[~leading], owner[~leading], missing[~leading]
+        index = np.arange(len(y))
+        last = np.maximum.accumulate(np.where(missing, -1, index))
+        leading, first = np.zeros(len(y), bool), indptr[:-1]
+    verb = {"mask": "masked", "zero": "set to 0", "ffill": "filled forward", "interpolate": "interpolated"}[policy]
+    if missing.any():
+        rows.repairs[f"missing targets {verb}"] = (rows.ids, owner[missing])
+    if policy == "zero":
+        return start, indptr, owner, np.where(missing, 0.0, y), x, np.ones(len(y), bool)
+    carried = y[np.where(leading, first[owner], last)]
+    if policy == "interpolate":
+        after = np.minimum.accumulate(np.where(missing, len(y), index)[::-1])[::-1]
+        inside = missing & (after < indptr[1:][owner])
+        carried[inside] = np.interp(index[inside], index[~missing], y[~missing])
+    return start, indptr, owner, carried, x, ~missing if policy == "mask" else np.ones(len(y), bool)
+
+
+def _fill_covariates(rows: _Long, indptr: Ints, owner: Ints, x: Floats) -> Floats:
+    """The covariates `[R, P + K]` with their gaps filled."""
+    missing = np.isnan(x)
+    if not missing.any():
+        return x
+    ffill = rows.schema.covariate_gaps == "ffill"
+    why = "missing covariates filled forward" if ffill else "missing covariates set to 0"
+    rows.repairs[why] = (rows.ids, owner[missing.any(axis=1)])
+    if not ffill:
+        return np.where(missing, 0.0, x)
+    filled = x.copy()
+    index = np.arange(len(x))
+    for k, name in enumerate((*rows.schema.past, *rows.schema.future)):
+        last = np.maximum.accumulate(np.where(missing[:, k], -1, index))
+        first = np.minimum.reduceat(np.where(missing[:, k], len(x), index), indptr[:-1])
+        none = first >= indptr[1:]
+        if none.any():
+            raise DataError(f"covariate {name!r} has no value at all in series {name_some(rows.ids[none].tolist())}; "
+                            f"covariate_gaps='zero' sets it to 0")  # fmt: skip
+        filled[:, k] = x[np.where(last < indptr[owner], first[owner], last), k]
+    return filled
+
+
+def _spread(values: Floats, at: Ints, size: int) -> Floats:
+    """The rows at their places on the full grid, NaN where there is none."""
+    full = np.full((size, *values.shape[1:]), np.nan)
+    full[at] = values
+    return full
+
+
+def _refuse_gaps(rows: _Long) -> None:
+    codes, steps, schema = rows.codes, rows.steps, rows.schema
+    after = np.flatnonzero((codes[1:] == codes[:-1]) & (steps[1:] - steps[:-1] > 1)) + 1
     if not after.size:
         return
     missing = int((steps[after] - steps[after - 1] - 1).sum())
+    first = replace(rows, codes=codes[after], steps=steps[after - 1] + 1)
     hint = (
-        "add the rows: covariates must be known in every step"
-        if schema.past or schema.future
-        else "Add the rows, or pass gaps='mask' to accept them as unobserved"
+        "Add the rows, or pass gaps='mask' to accept them as unobserved"
+        if schema.gaps == "error"
+        else "covariates must be known in every step: add the rows, or state covariate_gaps"
     )
     raise TimeIndexError(
         f"{missing} steps of freq={schema.freq!r} are missing in {after.size} gaps; the first missing steps: "
-        f"{_places(ids[codes[after]], steps[after - 1] + 1, axis)}. {hint}"
+        f"{_places(first, np.arange(len(after)))}. {hint}"
     )
 
 
-def _refuse_missing(names: np.ndarray, steps: Ints, axis: TimeAxis, columns: dict[str, Floats], hint: str) -> None:
+def _refuse_missing(rows: _Long, columns: dict[str, Floats], hint: str) -> None:
     for column, values in columns.items():
         bad = np.flatnonzero(np.isnan(values))
         if bad.size:
-            raise DataError(f"column {column!r} has {bad.size} missing values: "
-                            f"{_places(names[bad], steps[bad], axis)}; {hint}")  # fmt: skip
+            raise DataError(f"column {column!r} has {bad.size} missing values: {_places(rows, bad)}; {hint}")
 
 
-def _refuse_infinite(names: np.ndarray, steps: Ints, axis: TimeAxis, columns: dict[str, Floats]) -> None:
-    for column, values in columns.items():
-        bad = np.flatnonzero(np.isinf(values))
-        if bad.size:
-            raise DataError(f"column {column!r} has {bad.size} infinite values: "
-                            f"{_places(names[bad], steps[bad], axis)}; replace them before")  # fmt: skip
-
-
-def _places(names: np.ndarray, steps: Ints, axis: TimeAxis) -> str:
+def _places(rows: _Long, at: Ints) -> str:
     """Where something is wrong, as `id at stamp`, at most five places."""
-    stamps = show_stamps(axis.stamps(steps[:5]))
-    shown = ", ".join(f"{name} at {stamp}" for name, stamp in zip(names[:5].tolist(), stamps, strict=True))
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
-
-
-def _mask(y: Floats, at: Ints, indptr: Ints, ids: np.ndarray) -> tuple[Floats, Bools]:
-    """The target on every step, the last observed value carried over the steps that lack one."""
-    full = np.full(indptr[-1], np.nan)
-    full[at] = y
-    observed = ~np.isnan(full)
-    counts = np.add.reduceat(observed, indptr[:-1], dtype=np.int64)
-    if (counts == 0).any():
-        raise DataError(f"series without a single observed value: {name_some(ids[counts == 0].tolist())}; drop them")
-    last = np.where(observed, np.arange(len(full)), -1)
-    owner = np.repeat(indptr[:-1], np.diff(indptr))
-    last = np.maximum.accumulate(last)
-    leading = last < owner  # nothing observed yet in this series: its first value is carried back
-    first = np.minimum.reduceat(np.where(observed, np.arange(len(full)), len(full)), indptr[:-1])
-    source = np.where(leading, np.repeat(first, np.diff(indptr)), last)
-    return full[source], observed
+    names, stamps = rows.ids[rows.codes[at[:5]]].tolist(), show_stamps(rows.axis.stamps(rows.steps[at[:5]]))
+    shown = ", ".join(f"{name} at {stamp}" for name, stamp in zip(names, stamps, strict=True))
+    return f"{shown} and {len(at) - 5} more" if len(at) > 5 else shown

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
+from zoneinfo import available_timezones
 
 from forecast_kit.data.frequency import default_season_length, normalize_frequency
 from forecast_kit.errors import SchemaError, name_some, nearest
@@ -22,9 +23,24 @@ class PanelSchema:
         static: columns of a frame of their own, one row a series, that do not change in time.
         past: columns known up to the cutoff only.
         future: columns known ahead of time (weather forecasts, holidays, prices).
+        duplicates: what several rows of one series and stamp mean. `"error"` refuses them; `"first"` and
+            `"last"` keep one in the order given; `"mean"` and `"sum"` combine the targets (covariates
+            are averaged).
         gaps: what a missing target means, whether its row is absent or its value empty. `"error"`
-            refuses it; `"mask"` marks it unobserved: forecasters carry the last observed value
-            there, networks see that it is not real, losses and metrics leave it out.
+            refuses it. `"mask"` marks it unobserved: forecasters carry the last observed value there,
+            networks see that it is not real, losses and metrics leave it out. `"zero"`, `"ffill"` and
+            `"interpolate"` (linear) fill it, and what they fill counts as observed. Values missing
+            before the first one stay unobserved under `"mask"`, are 0 under `"zero"`, and are cut off
+            by the other two.
+        infinite: `"error"` refuses infinite values, `"missing"` takes them for missing ones.
+        covariate_gaps: what a missing value of a past or future covariate becomes: `"error"` refuses it,
+            `"ffill"` carries the last value (before the first one: the first back), `"zero"` says 0.
+        empty_series: `"error"` refuses series without a single target value, `"drop"` leaves them out.
+        timezone: the zone whose wall clock stamps without a zone show, such as `"Europe/Berlin"`. Stamps
+            of hours or less become UTC, so that every step is equally long: the hour that the clock
+            skips in spring is no gap, and the one it shows twice in autumn no duplicate. Stamps that
+            carry a zone need no statement. Days and longer steps keep the date on the wall. Forecasts
+            are stamped likewise.
         id_col, time_col, target_col: the names of the three columns that every panel has.
 
     Raises:
@@ -39,7 +55,12 @@ class PanelSchema:
     static: tuple[str, ...] = ()
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
-    gaps: Literal["error", "mask"] = "error"
+    duplicates: Literal["error", "first", "last", "mean", "sum"] = "error"
+    gaps: Literal["error", "mask", "zero", "ffill", "interpolate"] = "error"
+    infinite: Literal["error", "missing"] = "error"
+    covariate_gaps: Literal["error", "ffill", "zero"] = "error"
+    empty_series: Literal["error", "drop"] = "error"
+    timezone: str | None = None
     id_col: str = "unique_id"
     time_col: str = "ds"
     target_col: str = "y"
@@ -50,8 +71,15 @@ class PanelSchema:
             raise SchemaError(f"season_length must be a whole number of steps, got {self.season_length!r}")
         if self.season_length == 0:
             object.__setattr__(self, "season_length", default_season_length(self.freq))
-        if self.gaps not in ("error", "mask"):
-            raise SchemaError(f"gaps must be 'error' or 'mask', got {self.gaps!r}")
+        for policy in ("duplicates", "gaps", "infinite", "covariate_gaps", "empty_series"):
+            allowed = get_args(get_type_hints(type(self))[policy])
+            if getattr(self, policy) not in allowed:
+                raise SchemaError(f"{policy} must be one of {name_some(allowed)}, got {getattr(self, policy)!r}")
+        if self.timezone is not None and self.timezone not in available_timezones():
+            raise SchemaError(
+                f"unknown timezone {self.timezone!r}; use a name of the tz database such as 'Europe/Berlin' or "
+                f"'UTC'.{nearest(str(self.timezone), available_timezones())}"
+            )
         for role in ("static", "past", "future"):
             columns = getattr(self, role)
             if isinstance(columns, str):

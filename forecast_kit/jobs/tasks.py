@@ -16,9 +16,9 @@ import forecast_kit.mlflow as fk_mlflow
 from forecast_kit.core.forecast import Forecast
 from forecast_kit.core.forecaster import Forecaster
 from forecast_kit.data.datasets import load as load_dataset
-from forecast_kit.data.io import read_frame
 from forecast_kit.data.panel import Panel, split_future
 from forecast_kit.data.schema import PanelSchema
+from forecast_kit.data.sources import read_frame
 from forecast_kit.errors import ArgumentError, DataError
 from forecast_kit.evaluation.backtest import Backtest, backtest
 from forecast_kit.evaluation.plots import plot_forecast
@@ -79,12 +79,16 @@ def run_job(config: JobConfig, out: Console) -> JobResult:
     source.panel.future_values(source.future, config.backtest.horizon)
     config.backtest.splitter.check(source.panel)
     out.print(f"data       {source.name}: {source.panel!r}, season {source.panel.season_length}")
+    if len(source.panel.audit):
+        out.print(f"repaired   {str(source.panel.audit).replace(chr(10), chr(10) + ' ' * 11)}")
     store = fk_mlflow.connect(config.store)
     experiment_id = store.experiment(config.name)
     with runs.run(store.client, experiment_id, config.name) as run_id:
         job = _Job(config, source, store, experiment_id, run_id, out)
         runs.log_json(store.client, run_id, config.model_dump(mode="json", by_alias=True), "job.json")
         runs.log_dataset(store.client, run_id, source.panel, source.name, source.origin)
+        if len(source.panel.audit):
+            runs.log_table(store.client, run_id, source.panel.audit.frame, "audit.json")
         result, board = _judge(job, forecasters)
         best = next(name for name in board["model"] if name in config.candidates)
         version = _register(job, best, forecasters, result, board)

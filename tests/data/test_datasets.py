@@ -9,7 +9,7 @@ import pytest
 
 from forecast_kit import Panel, PanelSchema, load
 from forecast_kit.data import datasets
-from forecast_kit.data.io import read_frame
+from forecast_kit.data.sources import read_frame
 from forecast_kit.errors import ArgumentError, DataError, TimeIndexError
 
 DAILY = PanelSchema(freq="D")

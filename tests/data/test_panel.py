@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,7 +133,6 @@ BAD = {
     "missing target": (put("y", 3, np.nan), DataError, "'y' has 1 missing values: b at 2024-01-02.*gaps='mask'"),
     "missing covariate": (put("holiday", 6, np.nan), DataError, "'holiday' has 1 missing values: b at 2024-01-05"),
     "text covariate": (put("temp", 2, "mild"), SchemaError, "'temp' must be numeric.*'mild'"),
-    "time zone": (lambda f: f.assign(ds=f["ds"].dt.tz_localize("CET")), TimeIndexError, "'ds' has time zone CET"),
     "text dates": (lambda f: f.assign(ds=f["ds"].astype(str)), SchemaError, "'ds' is str.*'2024-01-01'.*to_datetime"),
     "numbered time": (lambda f: f.assign(ds=range(len(f))), SchemaError, "freq='D' needs time stamps.*state freq=1"),
     "empty stamp": (put("ds", 4, pd.NaT), TimeIndexError, "'ds' has 1 empty stamps, in series 'b'"),
@@ -151,7 +151,7 @@ def test_a_flaw_is_refused_and_named(flaw: str) -> None:
 
 @pytest.mark.parametrize("thing", [None, [1, 2], {"y": [1]}, np.ones(3)])
 def test_what_is_no_frame_is_refused_by_its_type(thing: object) -> None:
-    with pytest.raises(SchemaError, match=f"DataFrame in long form, got {type(thing).__name__}"):
+    with pytest.raises(SchemaError, match=f"Arrow C stream.*, got {type(thing).__name__}"):
         Panel.from_frame(thing, freq="D")  # type: ignore[arg-type]
 
 
@@ -448,8 +448,10 @@ def test_a_damaged_panel_file_is_called_damaged(rich_panel: Panel, tmp_path: Pat
 def test_a_file_with_flipped_bytes_or_foreign_content_is_called_damaged(rich_panel: Panel, tmp_path: Path) -> None:
     file = tmp_path / "panel.npz"
     rich_panel.save(file)
+    with zipfile.ZipFile(file) as archive:  # in the middle of what is stored, not in a header that nobody reads
+        largest = max(archive.infolist(), key=lambda info: info.compress_size)
     content = bytearray(file.read_bytes())
-    content[len(content) // 3] ^= 0xFF
+    content[largest.header_offset + 30 + len(largest.filename) + 20 + largest.compress_size // 2] ^= 0xFF
     file.write_bytes(bytes(content))
     with pytest.raises(ArtifactError, match="damaged"):
         Panel.load(file)

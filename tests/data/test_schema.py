@@ -28,7 +28,7 @@ def test_a_schema_comes_back_from_json() -> None:
     [
         ({"freq": "D", "season_length": -1}, "season_length must be a whole number of steps, got -1"),
         ({"freq": "D", "season_length": 2.5}, "got 2.5"),
-        ({"freq": "D", "gaps": "fill"}, "gaps must be 'error' or 'mask', got 'fill'"),
+        ({"freq": "D", "gaps": "fill"}, "gaps must be one of 'error', 'mask', .*got 'fill'"),
         ({"freq": "D", "future": "temp"}, "future takes a list of column names, got the text 'temp'"),
         ({"freq": "D", "past": ["y"]}, "have two: 'y'"),
         ({"freq": "D", "past": ["a"], "future": ["a"]}, "have two: 'a'"),

@@ -166,3 +166,16 @@ def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
     assert called("--version", monkeypatch=monkeypatch) == 0
     assert capsys.readouterr().out.strip() == __version__
+
+
+def test_what_a_policy_repairs_is_shown_and_logged(shop: Path) -> None:
+    frame = pd.read_csv(shop / "sales.csv").sort_values(["store", "hour"], ignore_index=True)
+    pd.concat([frame.drop(index=[10, 11]), frame.iloc[[30]]]).to_csv(shop / "sales.csv", index=False)
+    job = JOB.replace("target_col: sales}", "target_col: sales, gaps: interpolate, duplicates: mean}")
+    (shop / "job.yaml").write_text(job[: job.index("  gru:")] + job[job.index("backtest:") :])
+    done = command("run", "job.yaml", folder=shop)
+    assert done.returncode == 0, done.stderr
+    assert "duplicates combined by mean: 1 rows in 1 series ('s0' 1)" in done.stdout
+    assert "missing targets interpolated: 2 rows in 1 series ('s0' 2)" in done.stdout
+    (audit,) = shop.glob(".forecast_kit/artifacts/shop/*/artifacts/audit.json")
+    assert "missing targets interpolated" in audit.read_text()

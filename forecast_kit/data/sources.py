@@ -1,4 +1,4 @@
-"""Frames and arrays from files."""
+"""Long frames from files, wide frames and single series; arrays from files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from forecast_kit.data.columns import plain_frame
 from forecast_kit.data.schema import PanelSchema
-from forecast_kit.errors import DataError, TimeIndexError
+from forecast_kit.errors import DataError, SchemaError, TimeIndexError, name_some
 
 
 def read_frame(path: str | Path, schema: PanelSchema) -> pd.DataFrame:
@@ -51,6 +53,40 @@ def read_frame(path: str | Path, schema: PanelSchema) -> pd.DataFrame:
             )
         frame[column] = stamps
     return frame
+
+
+def wide_to_long(data: Any, schema: PanelSchema) -> pd.DataFrame:
+    """The long frame of a wide one; values before the first and after the last of a column are no rows.
+
+    Raises:
+        SchemaError: the schema names covariates, for which a wide frame has no place; column names repeat.
+    """
+    wide = plain_frame(data)
+    if schema.past or schema.future or schema.static:
+        raise SchemaError("a wide frame has no place for covariates; bring a long frame, one row a series and stamp")
+    if not wide.columns.is_unique:
+        raise SchemaError(f"column names repeat: {name_some(wide.columns[wide.columns.duplicated()].unique())}")
+    known = wide.notna().to_numpy()
+    inside = (np.maximum.accumulate(known, axis=0) & np.maximum.accumulate(known[::-1], axis=0)[::-1]).ravel("F")
+    return pd.DataFrame(
+        {
+            schema.id_col: np.repeat(wide.columns.to_numpy(), len(wide))[inside],
+            schema.time_col: wide.index.take(np.tile(np.arange(len(wide)), wide.shape[1])[inside]),
+            schema.target_col: wide.melt()["value"].to_numpy()[inside],
+        }
+    )
+
+
+def series_to_long(series: pd.Series, schema: PanelSchema) -> pd.DataFrame:
+    """The long frame of one series.
+
+    Raises:
+        SchemaError: it is no pandas Series.
+    """
+    if not isinstance(series, pd.Series):
+        raise SchemaError(f"expected a pandas Series whose index holds time, got {type(series).__name__}")
+    name = "series" if series.name is None else series.name
+    return pd.DataFrame({schema.id_col: name, schema.time_col: series.index, schema.target_col: series.to_numpy()})
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -1,0 +1,150 @@
+"""The door: any frame as plain pandas, and its columns as plain arrays of checked kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecast_kit.data.frequency import is_subdaily
+from forecast_kit.data.schema import PanelSchema
+from forecast_kit.errors import DataError, SchemaError, TimeIndexError, name_some, nearest
+from forecast_kit.typing import Floats, Ints
+
+
+def plain_frame(data: Any) -> pd.DataFrame:
+    """The data as a pandas frame whose columns are NumPy's or pandas' own, none of Arrow's.
+
+    Args:
+        data: a pandas frame, or anything that offers the Arrow C stream: polars frames, pyarrow
+            tables, DuckDB results and others.
+
+    Raises:
+        SchemaError: it is neither.
+    """
+    if isinstance(data, pd.DataFrame):
+        arrow = [k for k, dtype in enumerate(data.dtypes) if isinstance(dtype, pd.ArrowDtype)]
+        if not arrow:
+            return data
+        import pyarrow as pa
+
+        columns = {
+            k: pa.chunked_array(pa.array(data.iloc[:, k])).to_pandas().set_axis(data.index)
+            if k in arrow else data.iloc[:, k]
+            for k in range(data.shape[1])
+        }  # fmt: skip
+        return pd.concat(columns, axis=1).set_axis(data.columns, axis=1)
+    if hasattr(data, "__arrow_c_stream__"):
+        import pyarrow as pa
+
+        return pa.table(data).to_pandas()
+    raise SchemaError(
+        f"expected a frame in long form (pandas, polars, pyarrow or any other with the Arrow C stream), "
+        f"got {type(data).__name__}"
+    )
+
+
+def check_columns(df: pd.DataFrame, schema: PanelSchema, *, target: bool = True) -> None:
+    """Refuses what is no frame, has no rows, or lacks columns of the schema."""
+    wanted = schema.columns if target else (schema.id_col, schema.time_col, *schema.future)
+    for column in wanted:
+        if column not in df.columns:
+            have = [str(name) for name in df.columns]
+            raise SchemaError(
+                f"column {column!r} is missing; the frame has {', '.join(have) or 'no columns'}."
+                f"{nearest(column, have)} Rename it, or name your column in the schema "
+                f"(id_col, time_col, target_col, past, future)"
+            )
+        if isinstance(df[column], pd.DataFrame):
+            raise SchemaError(f"column {column!r} occurs {df[column].shape[1]} times; drop all but one")
+    if df.empty:
+        raise DataError(f"the frame has no rows; columns: {', '.join(map(str, df.columns))}")
+
+
+def check_times(df: pd.DataFrame, schema: PanelSchema) -> np.ndarray:
+    """The time column as `int64` or `datetime64[us]`."""
+    column = df[schema.time_col]
+    if column.isna().any():
+        bad = df.loc[column.isna(), schema.id_col].unique()
+        raise TimeIndexError(f"column {schema.time_col!r} has {int(column.isna().sum())} empty stamps, in series "
+                             f"{name_some(bad)}")  # fmt: skip
+    if isinstance(schema.freq, int):
+        if not pd.api.types.is_integer_dtype(column):
+            raise SchemaError(
+                f"freq={schema.freq} means whole-number time, but column {schema.time_col!r} is {column.dtype}; "
+                f"state a calendar frequency such as freq='h', or number the steps"
+            )
+        return column.to_numpy(np.int64)
+    column = _to_utc(column, schema, df[schema.id_col])
+    if not pd.api.types.is_datetime64_dtype(column):
+        example = column.iloc[0]
+        raise SchemaError(
+            f"freq={schema.freq!r} needs time stamps, but column {schema.time_col!r} is {column.dtype} "
+            f"(first value {example!r}); convert it with pd.to_datetime, or state freq=1 for numbered steps"
+        )
+    return column.to_numpy("datetime64[us]")
+
+
+def _to_utc(column: pd.Series, schema: PanelSchema, ids: pd.Series) -> pd.Series:
+    """Stamps without a time zone, every step equally long: UTC, or wall dates where a step is a day or more.
+
+    Days, weeks and months begin at local midnight, which UTC would move about with daylight saving.
+    """
+    if schema.timezone is not None and not isinstance(column.dtype, pd.DatetimeTZDtype):
+        if not is_subdaily(schema.freq):
+            return column
+        zone = schema.timezone
+        try:
+            # In a doubled hour the order of a series' rows tells which of the two is meant.
+            return column.groupby(ids, sort=False, group_keys=False).transform(
+                lambda stamps: stamps.dt.tz_localize(zone, ambiguous="infer").dt.tz_convert("UTC").dt.tz_localize(None)
+            )
+        except ValueError as error:
+            raise TimeIndexError(
+                f"column {schema.time_col!r} does not fit the wall clock of {zone}: {error}. In the hour that the "
+                f"clock skips there is no time; in the doubled one both halves must be there, in order"
+            ) from error
+    if not isinstance(column.dtype, pd.DatetimeTZDtype):
+        return column
+    if is_subdaily(schema.freq):
+        return column.dt.tz_convert("UTC").dt.tz_localize(None)
+    return column.dt.tz_localize(None)
+
+
+def check_ids(df: pd.DataFrame, schema: PanelSchema) -> tuple[Ints, np.ndarray]:
+    """Each row's series as a code `[R]` into the sorted ids `[N]` (text or integers)."""
+    column = df[schema.id_col]
+    if column.isna().any():
+        rows = [str(label) for label in df.index[column.isna()][:5]]
+        raise SchemaError(f"column {schema.id_col!r} is empty in {int(column.isna().sum())} rows, first at index "
+                          f"{', '.join(rows)}")  # fmt: skip
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    codes, ids = pd.factorize(column, sort=True)
+    if pd.api.types.is_integer_dtype(column):
+        return codes.astype(np.int64), np.asarray(ids, np.int64)
+    foreign = [name for name in ids if not isinstance(name, str)]
+    if foreign:
+        raise SchemaError(f"column {schema.id_col!r} must hold text or whole numbers, got {column.dtype} such as "
+                          f"{foreign[0]}; convert it with .astype(str)")  # fmt: skip
+    return codes.astype(np.int64), np.asarray(ids, dtype=np.str_)
+
+
+def numbers(df: pd.DataFrame, name: str) -> Floats:
+    """A numeric column as `float64`, NaN where empty."""
+    column = df[name]
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    parsed = pd.to_numeric(column, errors="coerce")
+    bad = column[parsed.isna() & column.notna()]
+    examples = name_some(str(value) for value in bad.unique()) if len(bad) else repr(column.iloc[0])
+    raise SchemaError(
+        f"column {name!r} must be numeric, but is {column.dtype}; values that are no numbers: {examples}. "
+        f"Convert it with pd.to_numeric, or encode it, before it comes here"
+    )
+
+
+def stack(df: pd.DataFrame, names: tuple[str, ...]) -> Floats:
+    """Numeric columns side by side, `[R, len(names)]`."""
+    return np.stack([numbers(df, name) for name in names], axis=1) if names else np.empty((len(df), 0))
