@@ -123,17 +123,19 @@ def check_ids(df: pd.DataFrame, schema: PanelSchema) -> tuple[Ints, np.ndarray]:
         column = column.astype(column.cat.categories.dtype)
     codes, ids = pd.factorize(column, sort=True)
     if pd.api.types.is_integer_dtype(column):
-        return codes.astype(np.int64), np.asarray(ids, np.int64)
+        return codes.astype(np.int64, copy=False), np.asarray(ids, np.int64)
     foreign = [name for name in ids if not isinstance(name, str)]
     if foreign:
         raise SchemaError(f"column {schema.id_col!r} must hold text or whole numbers, got {column.dtype} such as "
                           f"{foreign[0]}; convert it with .astype(str)")  # fmt: skip
-    return codes.astype(np.int64), np.asarray(ids, dtype=np.str_)
+    return codes.astype(np.int64, copy=False), np.asarray(ids, dtype=np.str_)
 
 
 def numbers(df: pd.DataFrame, name: str) -> Floats:
     """A numeric column as `float64`, NaN where empty."""
     column = df[name]
+    if column.dtype == np.float64:
+        return column.to_numpy()  # the frame's own memory: pandas copies it when somebody writes to the frame
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(np.float64, na_value=np.nan)
     parsed = pd.to_numeric(column, errors="coerce")

@@ -27,6 +27,7 @@ _SEASONS = {
     "MS": 12, "ME": 12, "BMS": 12, "BME": 12, "QS": 4, "QE": 4, "BQS": 4, "BQE": 4,
 }  # fmt: skip
 _DAY = pd.Timedelta(days=1)
+_BLOCK = 1 << 18  # rows
 
 
 def normalize_frequency(freq: str | int) -> str | int:
@@ -193,11 +194,16 @@ class CalendarAxis(TimeAxis):
 
     def steps(self, stamps: np.ndarray) -> Ints:
         """See `TimeAxis`."""
-        stamps = stamps.astype("datetime64[us]")
+        stamps = np.ascontiguousarray(stamps, "datetime64[us]")
         if self._width is not None:
             self._refuse_wrong_weekday(stamps)
-            steps, rest = np.divmod((stamps - self._start).astype(np.int64), self._width.astype(np.int64))
-            self._refuse(stamps, rest != 0)
+            start, width = self._start.astype(np.int64), self._width.astype(np.int64)
+            steps = np.empty(len(stamps), np.int64)
+            for k in range(0, len(stamps), _BLOCK):  # in blocks: three arrays of all rows would be a frame more
+                apart = stamps[k : k + _BLOCK].view(np.int64) - start
+                steps[k : k + _BLOCK] = apart // width
+                if (steps[k : k + _BLOCK] * width != apart).any():
+                    self._refuse(stamps, (stamps - self._start).astype(np.int64) % width != 0)
             return steps
         low, high = min(pd.Timestamp(stamps.min()), self.origin), max(pd.Timestamp(stamps.max()), self.origin)
         # Both ways from the origin, so that steps of several months or days keep its phase.

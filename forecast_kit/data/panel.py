@@ -379,8 +379,10 @@ class Panel:
             meta = json.loads(str(arrays.pop("meta")))
             schema, origin = PanelSchema.from_dict(meta["schema"]), meta["origin"]
             first = np.array([origin], np.int64 if isinstance(origin, int) else "datetime64[us]")
-            parts = ("ids", "start", "indptr", "y", "observed", "past", "future", "static")
-            return cls(schema, time_axis(schema.freq, first), *(arrays[part] for part in parts))
+            return cls(
+                schema, time_axis(schema.freq, first), arrays["ids"], arrays["start"], arrays["indptr"], arrays["y"],
+                arrays["observed"], arrays["past"], arrays["future"], arrays["static"],
+            )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"cannot read the panel {path.name}: {error}; the file is damaged or foreign"

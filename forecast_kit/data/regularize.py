@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecast_kit.data.columns import check_columns, check_ids, check_times, plain_frame, stack
+from forecast_kit.data.columns import check_columns, check_ids, check_times, numbers, plain_frame, stack
 from forecast_kit.data.frequency import TimeAxis, show_stamps, time_axis
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import DataError, TimeIndexError, name_some
@@ -152,8 +152,8 @@ def _read(df: pd.DataFrame, schema: PanelSchema) -> _Long:
     stamps = check_times(df, schema)
     codes, ids = check_ids(df, schema)
     axis = time_axis(schema.freq, stamps)
-    y = stack(df, (schema.target_col,))[:, 0]
-    return _Long(schema, axis, ids, codes, axis.steps(stamps), y, stack(df, (*schema.past, *schema.future)), {})
+    y, x = numbers(df, schema.target_col), stack(df, (*schema.past, *schema.future))
+    return _Long(schema, axis, ids, codes, axis.steps(stamps), y, x, {})
 
 
 def _sort(rows: _Long) -> _Long:
@@ -205,7 +205,10 @@ def _infinite(rows: _Long) -> _Long:
 
 def _empty_series(rows: _Long) -> _Long:
     """Only series that have at least one target value."""
-    known = np.bincount(rows.codes, ~np.isnan(rows.y), len(rows.ids)) > 0
+    missing = np.isnan(rows.y)
+    if not missing.any():
+        return rows
+    known = np.bincount(rows.codes[~missing], minlength=len(rows.ids)) > 0
     if known.all():
         return rows
     if rows.schema.empty_series == "error" and (rows.schema.gaps != "error"):
