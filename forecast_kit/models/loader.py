@@ -16,10 +16,13 @@ from forecast_kit.typing import Batch, Floats
 class WindowLoader:
     """Random windows of a panel: what step `k` draws depends on the seed and `k` alone.
 
+    It holds no more than the panel and the index do. `nn.feeding.Batches(loader, steps)` is the
+    same as a `keras.utils.PyDataset`, `nn.feeding.dataset(loader, steps)` as a `tf.data.Dataset`.
+
     Args:
         panel: the training part.
-        y: `[R]` its target, scaled.
-        index: the windows to draw from.
+        y: `[R]` its target, scaled; quickest in `float32`.
+        index: the windows to draw from, and how often each.
         batch_size: windows in a batch, B.
         seed: of the draws.
     """

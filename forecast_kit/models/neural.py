@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,8 @@ class NeuralForecaster(Forecaster):
         levels: quantile probabilities to learn. 0.5 is added if it is missing.
         scaler: `"standard"`, `"minmax"` or `"none"`, see `SeriesScaler`.
         training: a `TrainingSpec` or a mapping of its arguments.
+        windows: which windows to train on: further arguments of `WindowSpec`, such as
+            `{"stride": 24, "max_gap": 48}`. `min_history` is a season unless it is given here.
 
     Raises:
         ArgumentError: an argument is out of range or does not fit the others.
@@ -62,6 +64,7 @@ class NeuralForecaster(Forecaster):
         levels: Sequence[float] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975),
         scaler: Method = "standard",
         training: TrainingSpec | Mapping[str, Any] | None = None,
+        windows: Mapping[str, Any] | None = None,
     ) -> None:
         self.network = _spec(Recurrent, network)
         self.horizon = horizon
@@ -71,7 +74,11 @@ class NeuralForecaster(Forecaster):
             raise ArgumentError(f"levels must lie strictly between 0 and 1, got {levels}")
         self.scaler = scaler
         self.training = _spec(TrainingSpec, training or {})
-        self._windows = WindowSpec(input_length, horizon)
+        self.windows = dict(windows or {})
+        for key in ("input_length", "horizon"):
+            if key in self.windows:
+                raise ArgumentError(f"{key} is an argument of its own, give it there and not in windows")
+        self._windows = _spec(WindowSpec, {"input_length": input_length, "horizon": horizon, **self.windows})
         self.scaler_ = SeriesScaler(scaler)
         self.model_: Any = None  # a keras.Model
         self.shapes_: Shapes | None = None
@@ -104,7 +111,7 @@ class NeuralForecaster(Forecaster):
             self.input_length, self._windows.horizon, panel.season_length, len(known.past) + len(known.future),
             len(known.future), len(known.static),
         )  # fmt: skip
-        scaled = self.scaler_.transform(panel)
+        scaled = self.scaler_.transform(panel).astype(np.float32)  # once, and not in every batch
         loader = WindowLoader(self._standardize(panel), scaled, index, batch_size=spec.batch_size, seed=spec.seed)
 
         def report(step: int, loss: float) -> None:
@@ -121,9 +128,11 @@ class NeuralForecaster(Forecaster):
 
     def _windows_for(self, panel: Panel) -> WindowSpec:
         """Windows with at least a season of history, where the series are long enough to ask for it."""
+        if "min_history" in self.windows:
+            return self._windows
         longest = int(panel.lengths.max()) - self._windows.horizon
         least = max(1, min(panel.season_length, longest))
-        return WindowSpec(self.input_length, self._windows.horizon, least)
+        return replace(self._windows, min_history=least)
 
     def _predict(
         self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
@@ -195,7 +204,7 @@ def _split(moments: Floats, panel: Panel) -> list[Floats]:
     return [moments[:, :p], moments[:, p : p + k], moments[:, p + k :]]
 
 
-T = TypeVar("T", Recurrent, TrainingSpec)
+T = TypeVar("T", Recurrent, TrainingSpec, WindowSpec)
 
 
 def _spec(kind: type[T], value: T | Mapping[str, Any]) -> T:

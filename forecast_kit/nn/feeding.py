@@ -13,19 +13,36 @@ from forecast_kit.typing import Batch
 Draw = Callable[[int], tuple[Batch, np.ndarray, np.ndarray]]
 
 
-def feed(draw: Draw, steps: int) -> Any:
-    """What `fit` takes: `steps` batches, batch `k` being `draw(k)`, a step or two ahead of training.
+class Batches(keras.utils.PyDataset):
+    """`steps` batches, batch `k` being `draw(k)`, for any backend of Keras.
 
-    On TensorFlow it is a `tf.data.Dataset` without autotuning: tf.data's tuning thread sleeps for
-    10 ms, 20 ms, 40 ms and so on, and the end of a `fit` waits until it next wakes, which was seen to
-    double the time of a training of some seconds. Elsewhere it is a `keras.utils.PyDataset`.
+    Args:
+        draw: inputs by name, targets and weights of a batch.
+        steps: number of batches.
+    """
+
+    def __init__(self, draw: Draw, steps: int) -> None:
+        super().__init__()
+        self._draw, self._steps = draw, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, k: int) -> tuple[Batch, np.ndarray, np.ndarray]:
+        return self._draw(k)
+
+
+def dataset(draw: Draw, steps: int) -> Any:
+    """The same batches as a `tf.data.Dataset`, up to four of them drawn ahead of training.
+
+    It is without autotuning: tf.data's tuning thread sleeps for 10 ms, 20 ms, 40 ms and so on, and
+    the end of a `fit` waits until it next wakes, which was seen to double the time of a training of
+    some seconds.
 
     Args:
         draw: inputs by name, targets and weights of a batch; shapes and dtypes are the same in all.
         steps: number of batches.
     """
-    if keras.backend.backend() != "tensorflow":
-        return _Batches(draw, steps)
     import tensorflow as tf
 
     inputs, target, weight = draw(0)
@@ -47,15 +64,11 @@ def feed(draw: Draw, steps: int) -> Any:
     return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=1).prefetch(4).with_options(options)
 
 
-class _Batches(keras.utils.PyDataset):
-    """The same batches for every other backend."""
+def feed(draw: Draw, steps: int) -> Any:
+    """What `fit` takes on this backend: `dataset` on TensorFlow, which draws ahead, elsewhere `Batches`.
 
-    def __init__(self, draw: Draw, steps: int) -> None:
-        super().__init__()
-        self._draw, self._steps = draw, steps
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, k: int) -> tuple[Batch, np.ndarray, np.ndarray]:
-        return self._draw(k)
+    Args:
+        draw: inputs by name, targets and weights of a batch; shapes and dtypes are the same in all.
+        steps: number of batches.
+    """
+    return dataset(draw, steps) if keras.backend.backend() == "tensorflow" else Batches(draw, steps)
