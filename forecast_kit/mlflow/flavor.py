@@ -16,6 +16,7 @@ import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
+from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.utils.environment import _mlflow_conda_env, _process_pip_requirements, _PythonEnv
 
@@ -119,15 +120,25 @@ def log_model(
     """
     import forecast_kit.mlflow as flavor
 
+    model_id = None
+    if run_id is not None:
+        # Left alone, MLflow puts the model of a run that is not active into the default experiment.
+        client = MlflowClient()
+        run = client.get_run(run_id)
+        model_id = client.create_logged_model(
+            run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params,
+            tags={key: str(value) for key, value in tags.items()} if tags else None,
+        ).model_id  # fmt: skip
     return Model.log(
         artifact_path=None,
         name=name,
+        model_id=model_id,
         flavor=flavor,
         flavor_name=FLAVOR_NAME,
         forecaster=forecaster,
         registered_model_name=registered_model_name,
         run_id=run_id,
-        tags=dict(tags) if tags else None,
+        tags=dict(tags) if tags and model_id is None else None,
         **save_arguments,
     )
 

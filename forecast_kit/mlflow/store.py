@@ -13,6 +13,7 @@ from pathlib import Path
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from forecast_kit.errors import StoreError
@@ -90,6 +91,9 @@ def connect(folder: str | Path | None = None) -> Store:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         with _lock(store.folder):
+            if store.folder is not None and not (store.folder / "mlflow.db").exists():
+                # The default experiment's artefacts would otherwise lie in whatever folder this process is in.
+                SqlAlchemyStore(store.uri, (store.folder / "artifacts" / "Default").as_uri())
             store.client.search_experiments(max_results=1)
     except MlflowException as error:
         raise StoreError(f"cannot open the tracking store {store.uri}: {error.message}") from error

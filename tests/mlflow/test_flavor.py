@@ -150,6 +150,19 @@ def test_a_model_without_a_horizon_must_be_told_one(seasonal_panel: Panel, tmp_p
     assert not (tmp_path / "model").exists()
 
 
+def test_a_model_lies_in_the_experiment_of_its_run_whether_that_is_active_or_not(
+    store: Store, seasonal_panel: Panel, tmp_path: Path
+) -> None:
+    run = store.client.create_run(store.experiment("e")).info
+    store.client.log_param(run.run_id, "lag", 24)
+    info = flavor.log_model(SeasonalNaive(horizon=6).fit(seasonal_panel), run_id=run.run_id, tags={"team": "a"})
+    model = store.client.get_logged_model(info.model_id)
+    assert (model.experiment_id, model.source_run_id) == (run.experiment_id, run.run_id)
+    assert (str(model.status), model.tags["team"], model.params) == ("READY", "a", {"lag": "24"})
+    assert model.artifact_location.startswith((tmp_path / "store" / "artifacts" / "e").as_uri())
+    assert store.client.get_run(run.run_id).outputs.model_outputs[0].model_id == info.model_id
+
+
 def test_load_model_gives_the_forecaster_and_leaves_no_temporary_folder(
     store: Store, seasonal_panel: Panel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

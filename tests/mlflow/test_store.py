@@ -35,6 +35,16 @@ def test_six_processes_at_once_on_an_empty_folder_all_succeed(tmp_path: Path) ->
         assert database.execute("select count(*) from runs where status = 'FINISHED'").fetchone() == (6,)
 
 
+def test_the_default_experiment_of_a_new_store_keeps_its_artifacts_in_it(store: Store, tmp_path: Path) -> None:
+    assert (
+        connect(tmp_path / "new")
+        .client.get_experiment("0")
+        .artifact_location.startswith(  # `store` puts back the URI
+            (tmp_path / "new" / "artifacts").as_uri()
+        )
+    )
+
+
 def test_the_embedded_store_has_absolute_places(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     experiment = store.client.get_experiment(store.experiment("a b/c"))
     assert experiment.artifact_location == (tmp_path / "store" / "artifacts" / "a_b_c").as_uri()
