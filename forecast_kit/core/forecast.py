@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecast_kit.data.frequency import show_zone
 from forecast_kit.errors import ArgumentError
 from forecast_kit.typing import Floats
 
@@ -56,6 +57,8 @@ class Forecast:
         levels: `[Q]` quantile probabilities, ascending.
         quantiles: `[N, H, Q]`, never crossing.
         fallback: `[N]` the simpler method that had to step in for a series, empty text where none had to.
+        zone: the time zone that frames show `ds` and `cutoff` in, which are UTC here; None for stamps as
+            they are.
     """
 
     model: str
@@ -66,6 +69,7 @@ class Forecast:
     levels: tuple[float, ...]
     quantiles: Floats
     fallback: np.ndarray
+    zone: str | None = None
 
     @property
     def horizon(self) -> int:
@@ -85,8 +89,8 @@ class Forecast:
         """
         columns: dict[str, Any] = {
             "unique_id": np.repeat(self.ids, self.horizon),
-            "ds": self.ds.ravel(),
-            "cutoff": np.repeat(self.cutoff, self.horizon),
+            "ds": show_zone(self.ds.ravel(), self.zone),
+            "cutoff": show_zone(np.repeat(self.cutoff, self.horizon), self.zone),
             "model": self.model,
             "mean": self.mean.ravel(),
         }

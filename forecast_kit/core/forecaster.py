@@ -9,14 +9,16 @@ import shutil
 import tempfile
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from forecast_kit.core.forecast import Forecast, check_levels
+from forecast_kit.data.future import future_values
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_arrays
@@ -65,6 +67,7 @@ class Forecaster(ABC):
         horizon: the steps ahead that `predict` takes when none are given; None where it must be told.
         schema_: the fitted panel's schema.
         integer_ids_: whether the fitted panel's series are named by numbers.
+        categories_: for each categorical covariate a value that it had, which tells its kind.
         history_: the rows that a forecast needs, the last `context_length` of each series; None
             after a load from an artefact that holds no rows.
     """
@@ -73,6 +76,7 @@ class Forecaster(ABC):
     horizon: int | None = None
     schema_: PanelSchema | None = None
     integer_ids_: bool = False
+    categories_: Mapping[str, str | int | bool | None] = MappingProxyType({})
     history_: Panel | None = None
     _known: ClassVar[dict[str, type[Forecaster]]] = {}
 
@@ -126,6 +130,7 @@ class Forecaster(ABC):
         self._fit(panel, callbacks)
         self.schema_ = panel.schema
         self.integer_ids_ = panel.ids.dtype.kind == "i"
+        self.categories_ = {name: values[0] for name, values in panel.categories.items()}
         self.history_ = panel.tail(self.context_length)
         return self
 
@@ -154,19 +159,27 @@ class Forecaster(ABC):
         panel = self._history(history)
         steps = self._horizon(horizon)
         wanted = check_levels(levels)
-        mean, quantiles = self._predict(panel, steps, wanted, panel.future_values(future, steps))
+        mean, quantiles = self._predict(panel, steps, wanted, future_values(panel, future, steps))
         bad = ~(np.isfinite(mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2)))
         if bad.any():
             raise ForecastError(f"{self.name} returned values that are not finite for {int(bad.sum())} series: "
                                 f"{name_some(panel.ids[bad].tolist())}")  # fmt: skip
         return Forecast(
             self.name, panel.ids, panel.axis.stamps(panel.last), panel.horizon_stamps(steps), mean, wanted,
-            quantiles, self._fallbacks(panel),
+            quantiles, self._fallbacks(panel), panel.schema.zone,
         )  # fmt: skip
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's arguments, as they were given."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def describe(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON can hold them; constructing from them gives the same forecaster.
+
+        Raises:
+            ArtifactError: an argument has no such form.
+        """
+        return {name: _plain(value) for name, value in self.get_params().items()}
 
     def clone(self) -> Self:
         """The same forecaster, not fitted."""
@@ -199,9 +212,10 @@ class Forecaster(ABC):
             document = {
                 "format_version": FORMAT_VERSION,
                 "forecaster": type(self).__name__,
-                "params": {k: asdict(v) if is_dataclass(v) else v for k, v in self.get_params().items()},  # type: ignore[arg-type]
+                "params": self.describe(),
                 "schema": self.schema_.to_dict(),
                 "integer_ids": self.integer_ids_,
+                "categories": dict(self.categories_),
                 "state": values,
             }
             (staging / _FILE).write_text(json.dumps(document, indent=1))
@@ -235,6 +249,7 @@ class Forecaster(ABC):
             arrays = read_arrays(folder / _ARRAYS)
             forecaster.schema_ = PanelSchema.from_dict(document["schema"])
             forecaster.integer_ids_ = document["integer_ids"]
+            forecaster.categories_ = document["categories"]
             forecaster._restore(folder, document["state"], arrays)
         except FileNotFoundError as error:
             file = Path(error.filename).name if error.filename else "a file"  # h5py tells no name
@@ -269,7 +284,7 @@ class Forecaster(ABC):
         if not isinstance(history, Panel):
             return Panel.from_frame(history, self.schema_)
         assert self.schema_ is not None
-        for role in ("freq", "past", "future", "static"):
+        for role in ("freq", "past", "future", "static", "categorical", "calendar"):
             ours, theirs = getattr(self.schema_, role), getattr(history.schema, role)
             if ours != theirs:
                 raise ArgumentError(f"history has {role}={theirs!r}, but {self.name} was fitted with {role}={ours!r}")
@@ -282,6 +297,15 @@ class Forecaster(ABC):
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise ArgumentError(f"horizon must be a whole number of steps, at least 1; got {steps!r}")
         return int(steps)
+
+
+def _plain(value: Any) -> Any:
+    """A value object as a mapping of its fields, and whatever describes itself as it does."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.describe() if hasattr(value, "describe") else value
 
 
 def find_forecaster(name: str) -> type[Forecaster]:

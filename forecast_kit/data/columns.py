@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecast_kit.data.encoding import Categories, read_categories
 from forecast_kit.data.frequency import is_subdaily
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import DataError, SchemaError, TimeIndexError, name_some, nearest
@@ -143,10 +144,17 @@ def numbers(df: pd.DataFrame, name: str) -> Floats:
     examples = name_some(str(value) for value in bad.unique()) if len(bad) else repr(column.iloc[0])
     raise SchemaError(
         f"column {name!r} must be numeric, but is {column.dtype}; values that are no numbers: {examples}. "
-        f"Convert it with pd.to_numeric, or encode it, before it comes here"
+        f"Convert it with pd.to_numeric, or name it in the schema's categorical"
     )
 
 
-def stack(df: pd.DataFrame, names: tuple[str, ...]) -> Floats:
-    """Numeric columns side by side, `[R, len(names)]`."""
-    return np.stack([numbers(df, name) for name in names], axis=1) if names else np.empty((len(df), 0))
+def covariates(df: pd.DataFrame, names: tuple[str, ...], schema: PanelSchema) -> tuple[Floats, Categories]:
+    """Covariates side by side, `[R, len(names)]`, NaN where empty; categories as their places in what they may be."""
+    columns, categories = [], {}
+    for name in names:
+        if name in schema.categorical:
+            codes, categories[name] = read_categories(df[name])
+            columns.append(codes)
+        else:
+            columns.append(numbers(df, name))
+    return np.stack(columns, axis=1) if columns else np.empty((len(df), 0)), categories

@@ -15,6 +15,8 @@ from forecast_kit.typing import Floats, Ints
 Kind = Literal["text", "integer", "boolean"]
 Value: TypeAlias = str | int | bool | None
 
+Categories: TypeAlias = dict[str, tuple[Value, ...]]  # by column: what its codes 0, 1, 2 ... stand for
+
 _TYPES: dict[str, type] = {"text": str, "integer": int, "boolean": bool}
 _KINDS: dict[str, Kind] = {"string": "text", "integer": "integer", "boolean": "boolean"}
 
@@ -178,6 +180,22 @@ class CategoryEncoder:
     def _check_fitted(self) -> None:
         if self.kind_ is None:
             raise NotFittedError("the encoder is not fitted; call fit first")
+
+
+def read_categories(column: pd.Series) -> tuple[Floats, tuple[Value, ...]]:
+    """The place `[R]` of each value among the column's distinct values, sorted; NaN where it is missing.
+
+    Raises:
+        SchemaError: the column holds other values than text, whole numbers or booleans, or several kinds.
+
+    >>> read_categories(pd.Series(["sun", None, "rain"]))
+    (array([ 1., nan,  0.]), ('rain', 'sun'))
+    """
+    _, codes, values = _read(column)
+    order = sorted(range(len(values)), key=values.__getitem__)
+    place = np.full(len(values) + 1, np.nan)
+    place[order] = np.arange(len(values))
+    return place[codes], tuple(values[k] for k in order)
 
 
 def _read(column: pd.Series) -> tuple[Kind | None, Ints, list[Any]]:

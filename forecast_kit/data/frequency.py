@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,15 @@ def is_subdaily(freq: str | int) -> bool:
     [True, True, False, False, False]
     """
     return isinstance(freq, str) and isinstance(to_offset(freq), pd.offsets.Tick)
+
+
+def show_zone(stamps: np.ndarray, zone: str | None) -> Any:
+    """UTC stamps `[R]` in a zone, without one as they are.
+
+    >>> show_zone(np.array(["2024-07-01T12"], "datetime64[us]"), "Europe/Berlin")[0]
+    Timestamp('2024-07-01 14:00:00+0200', tz='Europe/Berlin')
+    """
+    return stamps if zone is None else pd.DatetimeIndex(stamps, tz="UTC").tz_convert(zone)
 
 
 def default_season_length(freq: str | int) -> int:

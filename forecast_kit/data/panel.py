@@ -14,7 +14,8 @@ import pandas as pd
 
 from forecast_kit.data import columns as cols
 from forecast_kit.data import sources
-from forecast_kit.data.frequency import TimeAxis, show_stamps, time_axis
+from forecast_kit.data.encoding import Categories
+from forecast_kit.data.frequency import TimeAxis, show_stamps, show_zone, time_axis
 from forecast_kit.data.regularize import Audit, regularize
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_arrays
@@ -23,7 +24,6 @@ from forecast_kit.errors import (
     ArtifactError,
     DataError,
     SchemaError,
-    TimeIndexError,
     TooShortError,
     name_some,
 )
@@ -48,6 +48,9 @@ class Panel:
         past: `[R, P]` past-only covariates.
         future: `[R, K]` known-future covariates.
         static: `[N, S]` static covariates.
+        categories: of each categorical covariate, what its values 0, 1, 2 ... in those arrays stand for;
+            in future values -1 stands for what this panel never had.
+        interpolated: `[R]` where `y` was interpolated, None where nowhere.
         audit: what the schema's policies repaired on the way in.
 
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 3], "y": [5.0, 6.0, 7.0]})
@@ -68,6 +71,8 @@ class Panel:
     past: Floats
     future: Floats
     static: Floats
+    categories: Categories = field(default_factory=dict)
+    interpolated: Bools | None = None
     audit: Audit = field(default_factory=Audit)
 
     @classmethod
@@ -96,9 +101,10 @@ class Panel:
         schema = _as_schema(schema, fields)
         df = cols.plain_frame(df)
         rows = regularize(df, schema)
+        static_values, categories = _static_values(static, df, schema, rows.ids)
         return cls(
             schema, rows.axis, rows.ids, rows.start, rows.indptr, rows.y, rows.observed, rows.past, rows.future,
-            _static_values(static, df, schema, rows.ids), rows.audit,
+            static_values, rows.categories | categories, rows.interpolated, rows.audit,
         )  # fmt: skip
 
     @classmethod
@@ -180,31 +186,40 @@ class Panel:
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that change with any value, id, stamp or column of the panel."""
-        total = hashlib.sha256(json.dumps([self.schema.to_dict(), str(self.axis.origin)]).encode())
-        for array in (
-            self.ids,
-            self.start,
-            self.indptr,
-            self.y,
-            self.observed,
-            self.past,
-            self.future,
-            self.static,
-        ):
+        about = [self.schema.to_dict(), str(self.axis.origin), self.categories]
+        total = hashlib.sha256(json.dumps(about).encode())
+        arrays = (self.ids, self.start, self.indptr, self.y, self.observed, self.past, self.future, self.static)
+        for array in arrays:
             total.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"-")
         return total.hexdigest()[:16]
 
     def to_frame(self) -> pd.DataFrame:
-        """The long frame, sorted by series and time; unobserved targets are NaN."""
+        """The long frame, sorted by series and time; unobserved targets are NaN.
+
+        `Panel.from_frame(panel.to_frame(), panel.schema, static=panel.static_frame())` is the same panel.
+        """
         schema = self.schema
         columns: dict[str, Any] = {
             schema.id_col: np.repeat(self.ids, self.lengths),
-            schema.time_col: self.axis.stamps(self.row_steps),
+            schema.time_col: show_zone(self.axis.stamps(self.row_steps), schema.zone),
             schema.target_col: np.where(self.observed, self.y, np.nan),
         }
-        columns |= {name: self.past[:, k] for k, name in enumerate(schema.past)}
-        columns |= {name: self.future[:, k] for k, name in enumerate(schema.future)}
+        columns |= self._columns(schema.past, self.past) | self._columns(schema.future, self.future)
         return pd.DataFrame(columns)
+
+    def static_frame(self) -> pd.DataFrame:
+        """The frame of static covariates, one row a series."""
+        return pd.DataFrame({self.schema.id_col: self.ids} | self._columns(self.schema.static, self.static))
+
+    def _columns(self, names: tuple[str, ...], values: Floats) -> dict[str, Any]:
+        """Covariates by name, as a user wrote them."""
+        return {name: self.category(name, values[:, k]) if name in self.categories else values[:, k]
+                for k, name in enumerate(names)}  # fmt: skip
+
+    def category(self, name: str, codes: Floats) -> pd.Series:
+        """What the codes `[R]` of a categorical covariate stand for."""
+        known = pd.Series(list(self.categories[name]))
+        return known.take(codes.astype(np.int64)).reset_index(drop=True)
 
     def locate(self, ids: np.ndarray) -> Ints:
         """The position of each id in this panel, -1 where the panel has no such series."""
@@ -268,20 +283,15 @@ class Panel:
         if len(series) == len(self) and not skip.any() and (keep == self.lengths).all():
             return self
         rows = np.arange(indptr[-1]) + np.repeat(self.indptr[series] + skip - indptr[:-1], keep)
+        y, interpolated = self.y[rows], None
+        if self.interpolated is not None:
+            interpolated = self.interpolated[rows]
+            y = _carry_over_the_cut(y, interpolated, indptr, skip + keep < self.lengths[series])
         return replace(
-            self, ids=self.ids[series], start=self.start[series] + skip, indptr=indptr, y=self.y[rows],
+            self, ids=self.ids[series], start=self.start[series] + skip, indptr=indptr, y=y,
             observed=self.observed[rows], past=self.past[rows], future=self.future[rows],
-            static=self.static[series],
+            static=self.static[series], interpolated=interpolated,
         )  # fmt: skip
-
-    def standardized(self, past: Floats, future: Floats, static: Floats) -> Panel:
-        """The panel with every covariate standardised, `(x - mean) / deviation`.
-
-        Args:
-            past, future, static: `[2, P]`, `[2, K]`, `[2, S]` mean and deviation of each column.
-        """
-        pairs = {"past": past, "future": future, "static": static}
-        return replace(self, **{key: (getattr(self, key) - pair[0]) / pair[1] for key, pair in pairs.items()})
 
     def horizon_steps(self, horizon: int) -> Ints:
         """`[N, H]` the steps after each series' last row."""
@@ -296,76 +306,18 @@ class Panel:
         frame = pd.DataFrame(
             {
                 self.schema.id_col: np.repeat(self.ids, horizon),
-                self.schema.time_col: self.horizon_stamps(horizon).ravel(),
+                self.schema.time_col: show_zone(self.horizon_stamps(horizon).ravel(), self.schema.zone),
             }
         )
-        return frame.assign(**dict.fromkeys(self.schema.future, np.nan))
-
-    def future_values(self, future: pd.DataFrame | np.ndarray | None, horizon: int) -> Floats:
-        """`[N, H, K]` the known-future covariates of the steps to come.
-
-        Args:
-            future: a frame as `future_frame` gives it, filled (more rows do no harm), or the values
-                themselves; None where the schema has no future covariates.
-            horizon: steps to come.
-
-        Raises:
-            SchemaError, DataError: the frame is missing, or lacks columns, rows or values.
-        """
-        names = self.schema.future
-        shape = (len(self), horizon, len(names))
-        if not names:
-            return np.empty(shape)
-        if future is None:
-            raise SchemaError(
-                f"the known-future covariates {name_some(names)} are needed for the next {horizon} steps; "
-                f"fill the frame that panel.future_frame({horizon}) gives, and pass it as future="
-            )
-        if isinstance(future, np.ndarray):
-            if future.shape != shape:
-                raise SchemaError(f"future values must have shape {shape} (series, horizon, covariate), "
-                                  f"got {future.shape}")  # fmt: skip
-            return future
-        future = cols.plain_frame(future)
-        cols.check_columns(future, self.schema, target=False)
-        stamps = cols.check_times(future, self.schema)
-        at = self.locate(future[self.schema.id_col].to_numpy())
-        mine = np.flatnonzero(at >= 0)
-        lead = self.axis.steps(stamps[mine]) - self.last[at[mine]] - 1 if mine.size else np.empty(0, np.int64)
-        inside = (lead >= 0) & (lead < horizon)
-        series, lead, rows = at[mine][inside], lead[inside], mine[inside]
-        seen = np.zeros(shape[:2], np.int64)
-        np.add.at(seen, (series, lead), 1)
-        if (seen > 1).any():
-            twice = self._first_places(seen > 1, horizon)
-            raise TimeIndexError(f"the future frame has duplicate rows: {twice}; keep one for each series and stamp")
-        values = np.full(shape, np.nan)
-        values[series, lead] = cols.stack(future.iloc[rows], names)
-        for k, name in enumerate(names):
-            bad = ~np.isfinite(values[:, :, k])
-            if bad.any():
-                raise DataError(
-                    f"the future frame lacks {int(bad.sum())} values of {name!r}: {self._first_places(bad, horizon)}"
-                )
-        return values
-
-    def _first_places(self, bad: Bools, horizon: int) -> str:
-        """The ranges in which `bad [N, H]` is set, for the first five series."""
-        stamps = self.horizon_stamps(horizon)
-        series = np.flatnonzero(bad.any(axis=1))
-        ranges = [(self.ids[k], show_stamps(stamps[k][bad[k]])) for k in series[:5]]
-        shown = ", ".join(f"{name} from {when[0]} to {when[-1]}" for name, when in ranges)
-        return f"{shown} and {len(series) - 5} more series" if len(series) > 5 else shown
+        return frame.assign(**{name: None if name in self.categories else np.nan for name in self.schema.future})
 
     def save(self, path: Path) -> None:
         """Writes the panel into one `.npz` file, without pickle."""
         origin = self.axis.origin if isinstance(self.axis.origin, int) else str(self.axis.origin)
-        meta = json.dumps({"schema": self.schema.to_dict(), "origin": origin})
+        meta = json.dumps({"schema": self.schema.to_dict(), "origin": origin, "categories": self.categories})
+        arrays = {key: getattr(self, key) for key in _ARRAYS if getattr(self, key) is not None}
         with path.open("wb") as file:
-            np.savez_compressed(
-                file, meta=np.array(meta), ids=self.ids, start=self.start, indptr=self.indptr, y=self.y,
-                observed=self.observed, past=self.past, future=self.future, static=self.static,
-            )  # fmt: skip
+            np.savez_compressed(file, meta=np.array(meta), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Panel:
@@ -382,11 +334,15 @@ class Panel:
             return cls(
                 schema, time_axis(schema.freq, first), arrays["ids"], arrays["start"], arrays["indptr"], arrays["y"],
                 arrays["observed"], arrays["past"], arrays["future"], arrays["static"],
+                {name: tuple(values) for name, values in meta["categories"].items()}, arrays.get("interpolated"),
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"cannot read the panel {path.name}: {error}; the file is damaged or foreign"
             ) from error
+
+
+_ARRAYS = ("ids", "start", "indptr", "y", "observed", "past", "future", "static", "interpolated")
 
 
 def _as_schema(schema: PanelSchema | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> PanelSchema:
@@ -400,28 +356,23 @@ def positions(known: np.ndarray, ids: np.ndarray) -> Ints:
     return pd.Index(known).get_indexer(pd.Index(ids)).astype(np.int64)
 
 
-def split_future(df: Any, schema: PanelSchema) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The rows up to each series' last target, and the rows after it that carry known-future covariates.
+def _carry_over_the_cut(y: Floats, interpolated: Bools, indptr: Ints, cut: Bools) -> Floats:
+    """The target, with the last value before a gap carried forward where the gap reaches over the end of a cut series.
 
-    One frame may hold both: history with `y`, then rows whose `y` is empty and whose covariates are
-    known. The second frame is None where the schema has no future covariates or no such rows.
+    What was interpolated there knows the value after the cut.
     """
-    df = cols.plain_frame(df)
-    cols.check_columns(df, schema)
-    if not schema.future:
-        return df, None
-    known = df[schema.target_col].notna()
-    last = df[schema.time_col].where(known).groupby(df[schema.id_col]).transform("max")
-    ahead = df[schema.time_col] > last
-    return df[~ahead], (df[ahead] if ahead.any() else None)
+    real = np.maximum.accumulate(np.where(interpolated, -1, np.arange(len(y))))
+    last = np.where(cut & (real[indptr[1:] - 1] >= indptr[:-1]), real[indptr[1:] - 1], len(y))
+    late = np.arange(len(y)) > np.repeat(last, np.diff(indptr))
+    return np.where(late, y[real], y)
 
 
-def _static_values(static: Any, df: pd.DataFrame, schema: PanelSchema, ids: np.ndarray) -> Floats:
+def _static_values(static: Any, df: pd.DataFrame, schema: PanelSchema, ids: np.ndarray) -> tuple[Floats, Categories]:
     """`[N, S]` the static covariates in the order of the ids, from their own frame or from the long one."""
     if not schema.static:
         if static is not None:
             raise SchemaError("a static frame was given, but the schema names no static columns")
-        return np.empty((len(ids), 0))
+        return np.empty((len(ids), 0)), {}
     wanted = [schema.id_col, *schema.static]
     source = df if static is None else cols.plain_frame(static)
     missing = [name for name in wanted if name not in source.columns]
@@ -436,8 +387,8 @@ def _static_values(static: Any, df: pd.DataFrame, schema: PanelSchema, ids: np.n
     rows = positions(at.to_numpy(), ids)
     if (rows < 0).any():
         raise SchemaError(f"the static frame lacks series {name_some(ids[rows < 0].tolist())}")
-    values = cols.stack(unique, schema.static)[rows]
+    values, categories = cols.covariates(unique.iloc[rows], schema.static, schema)
     if not np.isfinite(values).all():
         raise DataError(f"static covariates are missing or infinite for series "
                         f"{name_some(ids[~np.isfinite(values).all(axis=1)].tolist())}")  # fmt: skip
-    return values
+    return values, categories

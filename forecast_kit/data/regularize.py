@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecast_kit.data.columns import check_columns, check_ids, check_times, numbers, plain_frame, stack
+from forecast_kit.data.columns import check_columns, check_ids, check_times, covariates, numbers, plain_frame
+from forecast_kit.data.encoding import Categories
 from forecast_kit.data.frequency import TimeAxis, show_stamps, time_axis
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import DataError, TimeIndexError, name_some
@@ -65,7 +66,8 @@ class Rows:
     """The rows of a panel, sorted by series and time, one for every step.
 
     ids `[N]`, start `[N]` (step of each first row), indptr `[N+1]`, y `[R]`, observed `[R]`,
-    past `[R, P]`, future `[R, K]`.
+    past `[R, P]`, future `[R, K]`, what categorical columns hold, and where y was interpolated `[R]`
+    (None where nowhere).
     """
 
     axis: TimeAxis
@@ -76,6 +78,8 @@ class Rows:
     observed: Bools
     past: Floats
     future: Floats
+    categories: Categories
+    interpolated: Bools | None
     audit: Audit
 
 
@@ -90,7 +94,13 @@ class _Long:
     steps: Ints
     y: Floats
     x: Floats
+    categories: Categories
     repairs: dict[str, tuple[np.ndarray, Ints]]
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """The names of `x`'s columns."""
+        return (*self.schema.past, *self.schema.future)
 
     def keep(self, rows: Any) -> _Long:
         """The chosen rows alone."""
@@ -127,11 +137,11 @@ def regularize(data: Any, schema: PanelSchema) -> Rows:
     if schema.gaps == "error":
         _refuse_gaps(rows)
         _refuse_missing(rows, {schema.target_col: rows.y}, "gaps='mask' accepts them as unobserved")
-    covariates = dict(zip((*schema.past, *schema.future), rows.x.T, strict=True))
     if schema.covariate_gaps == "error":
-        if absent and covariates:
+        if absent and rows.covariates:
             _refuse_gaps(rows)
-        _refuse_missing(rows, covariates, "fill them in a way that is known at that time, or state covariate_gaps")
+        columns = dict(zip(rows.covariates, rows.x.T, strict=True))
+        _refuse_missing(rows, columns, "fill them in a way that is known at that time, or state covariate_gaps")
 
     indptr = np.concatenate([[0], np.cumsum(full)]).astype(np.int64)
     y, x, observed = rows.y, rows.x, np.ones(len(rows.y), bool)
@@ -139,12 +149,20 @@ def regularize(data: Any, schema: PanelSchema) -> Rows:
         at = indptr[rows.codes] + rows.steps - start[rows.codes]
         y, x = _spread(y, at, indptr[-1]), _spread(x, at, indptr[-1])
     owner = np.repeat(np.arange(len(full)), full) if schema.gaps != "error" or x.size else rows.codes
+    interpolated = None
     if schema.gaps != "error":
-        start, indptr, owner, y, x, observed = _fill_target(rows, start, indptr, owner, y, x)
+        if schema.gaps != "zero":
+            start, indptr, owner, y, x = _cut_leading(rows, start, indptr, owner, y, x)
+        missing = np.isnan(y)
+        y, observed = _fill_target(rows, indptr, owner, y, missing)
+        interpolated = missing if schema.gaps == "interpolate" and missing.any() else None
     if schema.covariate_gaps != "error" and x.size:
         x = _fill_covariates(rows, indptr, owner, x)
     p = len(schema.past)
-    return Rows(rows.axis, rows.ids, start, indptr, y, observed, x[:, :p], x[:, p:], Audit.of(rows.repairs))
+    return Rows(
+        rows.axis, rows.ids, start, indptr, y, observed, x[:, :p], x[:, p:], rows.categories, interpolated,
+        Audit.of(rows.repairs),
+    )  # fmt: skip
 
 
 def _read(df: pd.DataFrame, schema: PanelSchema) -> _Long:
@@ -152,8 +170,8 @@ def _read(df: pd.DataFrame, schema: PanelSchema) -> _Long:
     stamps = check_times(df, schema)
     codes, ids = check_ids(df, schema)
     axis = time_axis(schema.freq, stamps)
-    y, x = numbers(df, schema.target_col), stack(df, (*schema.past, *schema.future))
-    return _Long(schema, axis, ids, codes, axis.steps(stamps), y, x, {})
+    x, categories = covariates(df, (*schema.past, *schema.future), schema)
+    return _Long(schema, axis, ids, codes, axis.steps(stamps), numbers(df, schema.target_col), x, categories, {})
 
 
 def _sort(rows: _Long) -> _Long:
@@ -184,6 +202,9 @@ def _duplicates(rows: _Long) -> _Long:
         return rows.keep(np.concatenate([first[1:], [len(again)]]) - 1)
     count = np.diff(np.concatenate([first, [len(again)]]))
     y, x = np.add.reduceat(rows.y, first), np.add.reduceat(rows.x, first, axis=0) / count[:, None]
+    for k, name in enumerate(rows.covariates):
+        if name in rows.categories:  # they have no mean: the first one counts
+            x[:, k] = rows.x[first, k]
     return replace(rows.keep(first), y=y / count if policy == "mean" else y, x=x)
 
 
@@ -193,7 +214,7 @@ def _infinite(rows: _Long) -> _Long:
     if not (y.any() or x.any()):
         return rows
     if rows.schema.infinite == "error":
-        names = (rows.schema.target_col, *rows.schema.past, *rows.schema.future)
+        names = (rows.schema.target_col, *rows.covariates)
         column, bad = next((c, b) for c, b in zip(names, (y, *x.T), strict=True) if b.any())
         raise DataError(
             f"column {column!r} has {int(bad.sum())} infinite values: {_places(rows, np.flatnonzero(bad))}; replace "
@@ -225,37 +246,39 @@ def _empty_series(rows: _Long) -> _Long:
     return replace(kept, ids=rows.ids[known], codes=(np.cumsum(known) - 1)[kept.codes])
 
 
-def _fill_target(
+def _cut_leading(
     rows: _Long, start: Ints, indptr: Ints, owner: Ints, y: Floats, x: Floats
-) -> tuple[Ints, Ints, Ints, Floats, Floats, Bools]:
-    """Start, indptr, owner, target, covariates and observed flags, with the gaps of the target treated."""
+) -> tuple[Ints, Ints, Ints, Floats, Floats]:
+    """Start, indptr, owner, target and covariates from each series' first target value on.
+
+    Before it there is nothing to fill in but what only the future knows.
+    """
+    first = _first_known(np.isnan(y), indptr)
+    cut = first - indptr[:-1]
+    if not cut.any():
+        return start, indptr, owner, y, x
+    leading = np.arange(len(y)) < first[owner]
+    rows.repairs["missing targets before the first one cut off"] = (rows.ids, owner[leading])
+    keep = ~leading
+    return start + cut, indptr - np.concatenate([[0], np.cumsum(cut)]), owner[keep], y[keep], x[keep]
+
+
+def _fill_target(rows: _Long, indptr: Ints, owner: Ints, y: Floats, missing: Bools) -> tuple[Floats, Bools]:
+    """The target with its gaps treated, and where it counts as observed."""
     policy = rows.schema.gaps
-    missing = np.isnan(y)
     if not missing.any():
-        return start, indptr, owner, y, x, ~missing
-    index = np.arange(len(y))
-    last = np.maximum.accumulate(np.where(missing, -1, index))
-    leading = last < indptr[owner]  # nothing observed yet in this series
-    first = np.minimum.reduceat(np.where(missing, len(y), index), indptr[:-1])
-    if policy in ("ffill", "interpolate") and leading.any():
-        rows.repairs["missing targets before the first one cut off"] = (rows.ids, owner[leading])
-        cut = np.bincount(owner[leading], minlength=len(start))
-        start, indptr = start + cut, indptr - np.concatenate([[0], np.cumsum(cut)])
-        y, x, owner, missing = y[~leading], x[~leading], owner[~leading], missing[~leading]
-        index = np.arange(len(y))
-        last = np.maximum.accumulate(np.where(missing, -1, index))
-        leading, first = np.zeros(len(y), bool), indptr[:-1]
+        return y, ~missing
     verb = {"mask": "masked", "zero": "set to 0", "ffill": "filled forward", "interpolate": "interpolated"}[policy]
-    if missing.any():
-        rows.repairs[f"missing targets {verb}"] = (rows.ids, owner[missing])
+    rows.repairs[f"missing targets {verb}"] = (rows.ids, owner[missing])
     if policy == "zero":
-        return start, indptr, owner, np.where(missing, 0.0, y), x, np.ones(len(y), bool)
-    carried = y[np.where(leading, first[owner], last)]
+        return np.where(missing, 0.0, y), np.ones(len(y), bool)
+    index = np.arange(len(y))
+    filled = y[np.maximum.accumulate(np.where(missing, -1, index))]
     if policy == "interpolate":
         after = np.minimum.accumulate(np.where(missing, len(y), index)[::-1])[::-1]
         inside = missing & (after < indptr[1:][owner])
-        carried[inside] = np.interp(index[inside], index[~missing], y[~missing])
-    return start, indptr, owner, carried, x, ~missing if policy == "mask" else np.ones(len(y), bool)
+        filled[inside] = np.interp(index[inside], index[~missing], y[~missing])
+    return filled, ~missing if policy == "mask" else np.ones(len(y), bool)
 
 
 def _fill_covariates(rows: _Long, indptr: Ints, owner: Ints, x: Floats) -> Floats:
@@ -266,19 +289,30 @@ def _fill_covariates(rows: _Long, indptr: Ints, owner: Ints, x: Floats) -> Float
     ffill = rows.schema.covariate_gaps == "ffill"
     why = "missing covariates filled forward" if ffill else "missing covariates set to 0"
     rows.repairs[why] = (rows.ids, owner[missing.any(axis=1)])
-    if not ffill:
-        return np.where(missing, 0.0, x)
     filled = x.copy()
-    index = np.arange(len(x))
-    for k, name in enumerate((*rows.schema.past, *rows.schema.future)):
-        last = np.maximum.accumulate(np.where(missing[:, k], -1, index))
-        first = np.minimum.reduceat(np.where(missing[:, k], len(x), index), indptr[:-1])
-        none = first >= indptr[1:]
-        if none.any():
-            raise DataError(f"covariate {name!r} has no value at all in series {name_some(rows.ids[none].tolist())}; "
-                            f"covariate_gaps='zero' sets it to 0")  # fmt: skip
-        filled[:, k] = x[np.where(last < indptr[owner], first[owner], last), k]
+    for k, name in enumerate(rows.covariates):
+        bad = missing[:, k]
+        if not ffill and name in rows.categories and bad.any():
+            filled[bad, k] = len(rows.categories[name])
+            rows.categories[name] = (*rows.categories[name], None)
+        elif not ffill:
+            filled[bad, k] = 0.0
+        else:
+            late = _first_known(bad, indptr) > indptr[:-1]
+            if late.any():
+                raise DataError(
+                    f"covariate {name!r} has no value to carry forward at the beginning of series "
+                    f"{name_some(rows.ids[late].tolist())}; begin them later, fill the column, or state "
+                    f"covariate_gaps='zero'"
+                )
+            filled[:, k] = x[np.maximum.accumulate(np.where(bad, -1, np.arange(len(x)))), k]
     return filled
+
+
+def _first_known(missing: Bools, indptr: Ints) -> Ints:
+    """`[N]` the row of each series' first value; its end where it has none."""
+    first = np.minimum.reduceat(np.where(missing, len(missing), np.arange(len(missing))), indptr[:-1])
+    return np.minimum(first, indptr[1:])
 
 
 def _spread(values: Floats, at: Ints, size: int) -> Floats:

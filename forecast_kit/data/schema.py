@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 from zoneinfo import available_timezones
 
-from forecast_kit.data.frequency import default_season_length, normalize_frequency
-from forecast_kit.errors import SchemaError, name_some, nearest
+from forecast_kit.data.calendar import check_features
+from forecast_kit.data.frequency import default_season_length, is_subdaily, normalize_frequency
+from forecast_kit.errors import ArgumentError, SchemaError, name_some, nearest
 
 
 @dataclass(frozen=True)
@@ -23,24 +24,31 @@ class PanelSchema:
         static: columns of a frame of their own, one row a series, that do not change in time.
         past: columns known up to the cutoff only.
         future: columns known ahead of time (weather forecasts, holidays, prices).
+        categorical: which of the static, past and future columns hold categories (text, whole numbers
+            or booleans) and not quantities. Models learn their vocabulary from the training part; a
+            category that was not in it is one of "never seen".
+        calendar: features that are computed from the time stamps, for past and future steps, such as
+            `("hour", "week:3", "holiday:US")`; see `forecast_kit.data.calendar`. Where `timezone` is
+            stated they tell the clock on the wall.
         duplicates: what several rows of one series and stamp mean. `"error"` refuses them; `"first"` and
             `"last"` keep one in the order given; `"mean"` and `"sum"` combine the targets (covariates
             are averaged).
         gaps: what a missing target means, whether its row is absent or its value empty. `"error"`
             refuses it. `"mask"` marks it unobserved: forecasters carry the last observed value there,
             networks see that it is not real, losses and metrics leave it out. `"zero"`, `"ffill"` and
-            `"interpolate"` (linear) fill it, and what they fill counts as observed. Values missing
-            before the first one stay unobserved under `"mask"`, are 0 under `"zero"`, and are cut off
-            by the other two.
+            `"interpolate"` (linear) fill it, and what they fill counts as observed; a gap that a
+            cutoff divides is carried forward up to it, as nobody could have known more. Rows before
+            the first value are cut off, but under `"zero"`, where they are 0.
         infinite: `"error"` refuses infinite values, `"missing"` takes them for missing ones.
         covariate_gaps: what a missing value of a past or future covariate becomes: `"error"` refuses it,
-            `"ffill"` carries the last value (before the first one: the first back), `"zero"` says 0.
+            `"ffill"` carries the last value (a series must begin with one), `"zero"` says 0, or of a
+            category "missing".
         empty_series: `"error"` refuses series without a single target value, `"drop"` leaves them out.
         timezone: the zone whose wall clock stamps without a zone show, such as `"Europe/Berlin"`. Stamps
             of hours or less become UTC, so that every step is equally long: the hour that the clock
             skips in spring is no gap, and the one it shows twice in autumn no duplicate. Stamps that
-            carry a zone need no statement. Days and longer steps keep the date on the wall. Forecasts
-            are stamped likewise.
+            carry a zone need no statement. Days and longer steps keep the date on the wall. Frames
+            that come back have stamps in this zone; without a statement they are UTC, without a zone.
         id_col, time_col, target_col: the names of the three columns that every panel has.
 
     Raises:
@@ -55,6 +63,8 @@ class PanelSchema:
     static: tuple[str, ...] = ()
     past: tuple[str, ...] = ()
     future: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
     duplicates: Literal["error", "first", "last", "mean", "sum"] = "error"
     gaps: Literal["error", "mask", "zero", "ffill", "interpolate"] = "error"
     infinite: Literal["error", "missing"] = "error"
@@ -80,7 +90,7 @@ class PanelSchema:
                 f"unknown timezone {self.timezone!r}; use a name of the tz database such as 'Europe/Berlin' or "
                 f"'UTC'.{nearest(str(self.timezone), available_timezones())}"
             )
-        for role in ("static", "past", "future"):
+        for role in ("static", "past", "future", "categorical", "calendar"):
             columns = getattr(self, role)
             if isinstance(columns, str):
                 raise SchemaError(f"{role} takes a list of column names, got the text {columns!r}")
@@ -89,6 +99,20 @@ class PanelSchema:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise SchemaError(f"each column has one role, but these have two: {name_some(twice)}")
+        covariates = (*self.static, *self.past, *self.future)
+        for name in self.categorical:
+            if name not in covariates:
+                raise SchemaError(f"categorical names {name!r}, which is no covariate; name it in static, past or "
+                                  f"future too.{nearest(str(name), covariates)}")  # fmt: skip
+        try:
+            check_features(self.calendar, self.freq)
+        except ArgumentError as error:
+            raise SchemaError(f"calendar: {error}") from error
+
+    @property
+    def zone(self) -> str | None:
+        """The zone that stamps are shown in, where steps are shorter than a day and one was stated."""
+        return self.timezone if is_subdaily(self.freq) else None
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from forecast_kit import typing as fk
+from forecast_kit.data.covariates import StepTable
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, DataError, TooShortError, name_some
 from forecast_kit.typing import Batch, Bools, Floats, Ints
@@ -267,7 +268,16 @@ class WindowIndex:
         return np.cumsum(chances / chances.max())
 
 
-def gather(panel: Panel, y: Floats, series: Ints, origin: Ints, spec: WindowSpec, *, target: bool = True) -> Batch:
+def gather(
+    panel: Panel,
+    y: Floats,
+    series: Ints,
+    origin: Ints,
+    spec: WindowSpec,
+    *,
+    calendar: StepTable | None = None,
+    future: np.ndarray | None = None,
+) -> Batch:
     """The arrays of the chosen windows, under the names of `forecast_kit.typing`.
 
     Args:
@@ -275,16 +285,24 @@ def gather(panel: Panel, y: Floats, series: Ints, origin: Ints, spec: WindowSpec
         y: `[R]` the target as the network is to see it (scaled); quickest in `float32`.
         series, origin: `[B]` the windows.
         spec: their shape.
-        target: whether to gather the steps after the cutoff too.
+        calendar: features by time step, which reaches to the last step of every window.
+        future: `[B, H, K]` the known-future covariates, where the windows end at the cutoff and what
+            comes after it is not in the panel: a forecast.
 
     Returns:
-        past_y, past_observed `[B, T]`, past_x `[B, T, P + K]`, static_x `[B, S]`; with `target` also
-        future_x `[B, H, K]`, future_y and future_observed `[B, H]`. Floats are `float32`.
+        past_y, past_observed `[B, T]`, past_x `[B, T, P + K + C]`, future_x `[B, H, K + C]`, static_x
+        `[B, S]`; without `future` also future_y and future_observed `[B, H]`. Floats are `float32`.
+        Padding is 0 everywhere.
     """
-    length, cutoff = spec.input_length, panel.indptr[series] + origin
+    length, horizon, cutoff = spec.input_length, spec.horizon, panel.indptr[series] + origin
     start = cutoff - length  # a padded window begins before its series: what is gathered there is wiped out
     seen, past_y = _stretches(panel.observed, start, length), _stretches(y, start, length)
     past_x = [_stretches(x, start, length) for x in (panel.past, panel.future)]
+    ahead = [_stretches(panel.future, cutoff, horizon) if future is None else future]
+    if calendar is not None:
+        step = panel.start[series] + origin - calendar.first
+        past_x.append(_stretches(calendar.values, step - length, length))
+        ahead.append(_stretches(calendar.values, step, horizon))
     padded = np.flatnonzero(origin < length)
     if padded.size:
         padding = np.arange(length) < (length - origin[padded])[:, None]
@@ -299,11 +317,11 @@ def gather(panel: Panel, y: Floats, series: Ints, origin: Ints, spec: WindowSpec
         fk.PAST_OBSERVED: _float32(seen),
         fk.PAST_X: _float32(np.concatenate(past_x, axis=2)),
         fk.STATIC_X: _float32(panel.static[series]),
+        fk.FUTURE_X: _float32(np.concatenate(ahead, axis=2)),
     }
-    if target:
-        batch[fk.FUTURE_X] = _float32(_stretches(panel.future, cutoff, spec.horizon))
-        batch[fk.FUTURE_Y] = _float32(_stretches(y, cutoff, spec.horizon))
-        batch[fk.FUTURE_OBSERVED] = _float32(_stretches(panel.observed, cutoff, spec.horizon))
+    if future is None:
+        batch[fk.FUTURE_Y] = _float32(_stretches(y, cutoff, horizon))
+        batch[fk.FUTURE_OBSERVED] = _float32(_stretches(panel.observed, cutoff, horizon))
     return batch
 
 

@@ -16,7 +16,8 @@ import forecast_kit.mlflow as fk_mlflow
 from forecast_kit.core.forecast import Forecast
 from forecast_kit.core.forecaster import Forecaster
 from forecast_kit.data.datasets import load as load_dataset
-from forecast_kit.data.panel import Panel, split_future
+from forecast_kit.data.future import future_values, split_future
+from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_frame
 from forecast_kit.errors import ArgumentError, DataError
@@ -76,7 +77,7 @@ def run_job(config: JobConfig, out: Console) -> JobResult:
     source = read_source(config.data)
     forecasters = config.forecasters()
     # Both would otherwise fail only after hours of training.
-    source.panel.future_values(source.future, config.backtest.horizon)
+    future_values(source.panel, source.future, config.backtest.horizon)
     config.backtest.splitter.check(source.panel)
     out.print(f"data       {source.name}: {source.panel!r}, season {source.panel.season_length}")
     if len(source.panel.audit):

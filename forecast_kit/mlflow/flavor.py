@@ -22,7 +22,8 @@ from mlflow.utils.environment import _mlflow_conda_env, _process_pip_requirement
 
 import forecast_kit
 from forecast_kit.core.forecaster import FORMAT_VERSION, Forecaster
-from forecast_kit.data.panel import Panel, split_future
+from forecast_kit.data.future import split_future
+from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, ArtifactError, StoreError
 
 FLAVOR_NAME = "forecast_kit"
@@ -233,8 +234,10 @@ def signature(forecaster: Forecaster, *, horizon: int, levels: Sequence[float] =
     assert schema is not None  # it was saved, so it is fitted
     id_type = "long" if forecaster.integer_ids_ else "string"
     time_type = "long" if isinstance(schema.freq, int) else "datetime"
-    numeric = [schema.target_col, *schema.static, *schema.past, *schema.future]
     inputs = [ColSpec(id_type, schema.id_col), ColSpec(time_type, schema.time_col)]
+    for name in (schema.target_col, *schema.static, *schema.past, *schema.future):
+        kind = type(forecaster.categories_.get(name, 0.0))
+        inputs.append(ColSpec({float: "double", int: "long", bool: "boolean"}.get(kind, "string"), name))
     outputs = [
         ("unique_id", id_type),
         ("ds", time_type),
@@ -247,7 +250,7 @@ def signature(forecaster: Forecaster, *, horizon: int, levels: Sequence[float] =
         ParamSpec("levels", "double", [float(q) for q in levels], (-1,)),
     ]
     return ModelSignature(
-        Schema([*inputs, *(ColSpec("double", name) for name in numeric)]),
+        Schema([*inputs]),
         Schema([ColSpec(kind, name) for name, kind in outputs]),
         ParamSchema(parameters),
     )
@@ -255,5 +258,7 @@ def signature(forecaster: Forecaster, *, horizon: int, levels: Sequence[float] =
 
 def requirements(forecaster: Forecaster) -> list[str]:
     """The installed versions of what a process needs to load this forecaster."""
-    names = ("forecast_kit", "mlflow", *forecaster.packages)
+    names = ["forecast_kit", "mlflow", *forecaster.packages]
+    if forecaster.schema_ is not None and any(name.startswith("holiday:") for name in forecaster.schema_.calendar):
+        names.append("holidays")
     return [f"{name}=={importlib.metadata.version(name)}" for name in names]

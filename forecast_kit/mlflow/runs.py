@@ -112,7 +112,10 @@ def log_dataset(client: MlflowClient, run_id: str, panel: Panel, name: str, sour
         show_stamps(panel.axis.stamps(np.array([panel.start.min(), panel.last.max()]))),
     )
     profile = {"series": len(panel), "rows": len(panel.y), "first": first, "last": last, "freq": schema.freq}
-    columns = [{"name": column, "type": "double"} for column in (schema.target_col, *schema.past, *schema.future)]
+    columns = [
+        {"name": column, "type": "string" if column in panel.categories else "double"}
+        for column in (schema.target_col, *schema.past, *schema.future)
+    ]
     dataset = Dataset(
         name, panel.digest, "code", json.dumps({"tags": {"source": source}}),
         schema=json.dumps({"mlflow_colspec": columns}), profile=json.dumps(profile),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecast_kit import typing as fk
+from forecast_kit.data.covariates import StepTable
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.windows import WindowIndex, gather
 from forecast_kit.typing import Batch, Floats
@@ -25,6 +26,7 @@ class WindowLoader:
         index: the windows to draw from, and how often each.
         batch_size: windows in a batch, B.
         seed: of the draws.
+        calendar: features by time step.
     """
 
     panel: Panel
@@ -32,12 +34,13 @@ class WindowLoader:
     index: WindowIndex
     batch_size: int
     seed: int
+    calendar: StepTable | None = None
 
     def __call__(self, k: int) -> tuple[Batch, np.ndarray, np.ndarray]:
         """Inputs by name, targets `[B, H]`, and their weights `[B, H]`: 0 where nothing was observed."""
         rng = np.random.default_rng([self.seed, k])
         series, origin = self.index.draw(self.batch_size, rng)
-        batch = gather(self.panel, self.y, series, origin, self.index.spec)
+        batch = gather(self.panel, self.y, series, origin, self.index.spec, calendar=self.calendar)
         target, weight = batch.pop(fk.FUTURE_Y), batch.pop(fk.FUTURE_OBSERVED)
         return drop_empty(batch), target, weight
 

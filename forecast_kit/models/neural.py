@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from forecast_kit import typing as fk
 from forecast_kit.core.forecaster import FitCallback, FitProgress, Forecaster
+from forecast_kit.data.covariates import CovariateEncoder
 from forecast_kit.data.panel import Panel
-from forecast_kit.data.scaling import Method, SeriesScaler
-from forecast_kit.data.windows import WindowIndex, WindowSpec, gather
+from forecast_kit.data.stages import Stage
+from forecast_kit.data.transforms import Pipeline
+from forecast_kit.data.windows import WindowIndex, WindowReport, WindowSpec, gather
 from forecast_kit.errors import ArgumentError, NotFittedError, nearest
 from forecast_kit.models.loader import WindowLoader, drop_empty
 from forecast_kit.nn.heads import QuantileHead, interpolate_levels
@@ -27,17 +28,19 @@ _WEIGHTS = "network.weights.h5"
 class NeuralForecaster(Forecaster):
     """One recurrent network for all series, which forecasts all steps of the horizon at once.
 
-    Series are scaled one by one on the training part, windows are drawn at random from all of them,
-    and the network learns quantiles by the pinball loss; the point forecast is the median. Shorter
-    histories than the input are padded with unobserved steps. Series that were not there at fit can
-    be forecast from their history.
+    The target is transformed by a pipeline that is fitted on the training part, windows are drawn at
+    random from all series, and the network learns quantiles by the pinball loss; the point forecast is
+    the median. Forecasts go back through the pipeline. Shorter histories than the input are padded
+    with unobserved steps. Series that were not there at fit can be forecast from their history.
+    Covariates, categories and calendar features of the panel's schema are all used.
 
     Args:
         network: what to train, a `Recurrent` or a mapping of its arguments (`{"cell": "gru"}`).
         horizon: steps ahead, H; `predict` takes up to as many.
         input_length: steps that the network sees, T.
         levels: quantile probabilities to learn. 0.5 is added if it is missing.
-        scaler: `"standard"`, `"minmax"` or `"none"`, see `SeriesScaler`.
+        transform: the stages of a `forecast_kit.data.transforms.Pipeline`, or a single one, such as
+            `["log1p", "standard"]` or `{"stage": "boxcox", "lam": 0.5}`; `()` for none.
         training: a `TrainingSpec` or a mapping of its arguments.
         windows: which windows to train on: further arguments of `WindowSpec`, such as
             `{"stride": 24, "max_gap": 48}`. `min_history` is a season unless it is given here.
@@ -53,7 +56,7 @@ class NeuralForecaster(Forecaster):
     (1, 12, 2)
     """
 
-    packages = ("numpy", "pandas", "keras", "tensorflow")
+    packages = ("numpy", "pandas", "scikit-learn", "keras", "tensorflow")
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class NeuralForecaster(Forecaster):
         horizon: int,
         input_length: int,
         levels: Sequence[float] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975),
-        scaler: Method = "standard",
+        transform: Stage | str | Mapping[str, Any] | Sequence[Stage | str | Mapping[str, Any]] = "standard",
         training: TrainingSpec | Mapping[str, Any] | None = None,
         windows: Mapping[str, Any] | None = None,
     ) -> None:
@@ -72,17 +75,20 @@ class NeuralForecaster(Forecaster):
         self.levels = tuple(sorted({*map(float, levels), 0.5}))
         if not all(0.0 < q < 1.0 for q in self.levels):
             raise ArgumentError(f"levels must lie strictly between 0 and 1, got {levels}")
-        self.scaler = scaler
+        self.transform = transform
         self.training = _spec(TrainingSpec, training or {})
         self.windows = dict(windows or {})
         for key in ("input_length", "horizon"):
             if key in self.windows:
                 raise ArgumentError(f"{key} is an argument of its own, give it there and not in windows")
         self._windows = _spec(WindowSpec, {"input_length": input_length, "horizon": horizon, **self.windows})
-        self.scaler_ = SeriesScaler(scaler)
+        single = isinstance(transform, Stage | str | Mapping)
+        self.transform_ = Pipeline([transform] if single else transform)  # type: ignore[list-item, arg-type]
+        self.transform_.check()
+        self.covariates_ = CovariateEncoder()
         self.model_: Any = None  # a keras.Model
         self.shapes_: Shapes | None = None
-        self.covariates_: Floats = np.empty((2, 0))  # mean and deviation of past, future and static columns
+        self.windows_: WindowReport | None = None
 
     @property
     def name(self) -> str:
@@ -91,8 +97,8 @@ class NeuralForecaster(Forecaster):
 
     @property
     def context_length(self) -> int:
-        """The input window."""
-        return self.input_length
+        """The input window, and what transforms need before it."""
+        return self.input_length + self.transform_.context_length - 1
 
     @property
     def parameter_count(self) -> int:
@@ -103,16 +109,17 @@ class NeuralForecaster(Forecaster):
 
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         spec = self.training
-        index = WindowIndex(panel, self._windows_for(panel))
-        self.scaler_.fit(panel)
-        self.covariates_ = _moments(panel)
-        known = panel.schema
+        transformed = self.transform_.fit(panel).transform(panel)
+        index = WindowIndex(transformed, self._windows_for(panel))
+        self.windows_ = index.report()
+        encoder = self.covariates_ = CovariateEncoder().fit(panel)
         self.shapes_ = Shapes(
-            self.input_length, self._windows.horizon, panel.season_length, len(known.past) + len(known.future),
-            len(known.future), len(known.static),
+            self.input_length, self._windows.horizon, panel.season_length, **asdict(encoder.sizes(panel))
+        )
+        loader = WindowLoader(
+            encoder.transform(transformed), transformed.y.astype(np.float32), index, batch_size=spec.batch_size,
+            seed=spec.seed, calendar=encoder.calendar(panel, 0),
         )  # fmt: skip
-        scaled = self.scaler_.transform(panel).astype(np.float32)  # once, and not in every batch
-        loader = WindowLoader(self._standardize(panel), scaled, index, batch_size=spec.batch_size, seed=spec.seed)
 
         def report(step: int, loss: float) -> None:
             for callback in callbacks:
@@ -149,59 +156,39 @@ class NeuralForecaster(Forecaster):
                 f"train it with levels= that hold them"
             )
         assert self.model_ is not None  # predict has checked that we are fitted
-        panel = self._standardize(history)
-        shift, scale = self.scaler_.parameters(history)
-        series = np.arange(len(history))
-        batch = gather(panel, self.scaler_.transform(history), series, history.lengths, self._windows, target=False)
-        batch[fk.FUTURE_X] = self._standardize_future(future, history)
-        scaled = apply(self.model_, drop_empty(batch))
-        learned = (scaled * scale[:, None, None] + shift[:, None, None])[:, :horizon]
+        transformed = self.transform_.transform(history)
+        batch = gather(
+            self.covariates_.transform(transformed), transformed.y, np.arange(len(history)), history.lengths,
+            self._windows, calendar=self.covariates_.calendar(history, self._windows.horizon),
+            future=self._encode_future(future, history),
+        )  # fmt: skip
+        output = apply(self.model_, drop_empty(batch))[:, :horizon]
+        learned = self.transform_.inverse(output, history)
         return learned[:, :, self.levels.index(0.5)], interpolate_levels(learned, self.levels, levels)
 
-    def _standardize(self, panel: Panel) -> Panel:
-        """The panel with its covariates in the unit in which the network saw them."""
-        return panel.standardized(*_split(self.covariates_, panel))
-
-    def _standardize_future(self, future: Floats, panel: Panel) -> np.ndarray:
+    def _encode_future(self, future: Floats, panel: Panel) -> np.ndarray:
         """`[N, H, K]` future covariates as the network saw them; steps not asked for repeat the last one."""
-        _, (mean, deviation), _ = _split(self.covariates_, panel)
         missing = self._windows.horizon - future.shape[1]
         padded = np.pad(future, ((0, 0), (0, missing), (0, 0)), mode="edge") if missing and future.size else future
-        return ((padded - mean) / deviation).astype(np.float32)
+        if not future.size:
+            padded = np.empty((len(panel), self._windows.horizon, future.shape[2]))
+        return self.covariates_.transform_future(padded, panel)
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         assert self.shapes_ is not None  # save has checked that we are fitted
-        assert self.scaler_.ids_ is not None
         self.model_.save_weights(folder / _WEIGHTS)
-        arrays = {"ids": self.scaler_.ids_, "shift": self.scaler_.shift_, "scale": self.scaler_.scale_,
-                  "covariates": self.covariates_}  # fmt: skip
-        return {"shapes": asdict(self.shapes_)}, arrays
+        transform, arrays = self.transform_.state()
+        values = {"shapes": asdict(self.shapes_), "transform": transform, "covariates": self.covariates_.to_dict()}
+        return values, arrays
 
     def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.shapes_ = Shapes(**values["shapes"])
-        self.scaler_.ids_, self.scaler_.shift_, self.scaler_.scale_ = (
-            arrays["ids"],
-            arrays["shift"],
-            arrays["scale"],
-        )
-        self.covariates_ = arrays["covariates"]
+        shapes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shapes"].items()}
+        self.shapes_ = Shapes(**shapes)
+        self.transform_.restore(values["transform"], arrays)
+        self.covariates_ = CovariateEncoder.from_dict(values["covariates"])
         model = self._build()
         model.load_weights(folder / _WEIGHTS)
         self.model_ = model
-
-
-def _moments(panel: Panel) -> Floats:
-    """`[2, P + K + S]` mean and standard deviation of every covariate; a constant one has deviation 1."""
-    columns = [panel.past, panel.future, panel.static]
-    mean = np.concatenate([c.mean(axis=0) for c in columns])
-    deviation = np.concatenate([c.std(axis=0) for c in columns])
-    return np.stack([mean, np.where(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-300), deviation, 1.0)])
-
-
-def _split(moments: Floats, panel: Panel) -> list[Floats]:
-    """The moments of past, future and static covariates, `[2, P]`, `[2, K]`, `[2, S]`."""
-    p, k = panel.past.shape[1], panel.future.shape[1]
-    return [moments[:, :p], moments[:, p : p + k], moments[:, p + k :]]
 
 
 T = TypeVar("T", Recurrent, TrainingSpec, WindowSpec)

@@ -85,6 +85,36 @@ class SeasonalLookback(keras.layers.Layer):
         return {**super().get_config(), "season_length": self.season_length, "horizon": self.horizon}
 
 
+@keras.saving.register_keras_serializable("forecast_kit")
+class OneHot(keras.layers.Layer):
+    """Categories as indicators: a column of codes becomes a column for each code, numbers stay as they are.
+
+    Args:
+        sizes: for each column of the input, 0 for a number, else how many codes there are.
+
+    Call: `[..., C]` -> `[..., sum(max(size, 1))]`.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sizes = tuple(sizes)
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        """The columns, expanded."""
+        if not any(self.sizes):
+            return x
+        columns = [
+            ops.one_hot(ops.cast(x[..., k], "int32"), size, dtype=self.compute_dtype) if size else x[..., k : k + 1]
+            for k, size in enumerate(self.sizes)
+        ]
+        return ops.concatenate(columns, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "sizes": list(self.sizes)}
+
+
 def _weighted_mean(values: Any, weights: Any, *, otherwise: Any = 0.0) -> Any:
     """`[B, 1]` the mean over time of values with weight; `otherwise` where nothing has weight."""
     count = ops.sum(weights, axis=1, keepdims=True)

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from forecast_kit import typing as fk
 from forecast_kit.errors import ArgumentError
-from forecast_kit.nn.blocks import SeasonalLookback, WindowScale
+from forecast_kit.nn.blocks import OneHot, SeasonalLookback, WindowScale
 from forecast_kit.nn.heads import QuantileHead
 
 _CELLS = {"lstm": layers.LSTM, "gru": layers.GRU}
@@ -56,22 +56,25 @@ class Recurrent:
 
 @dataclass(frozen=True)
 class Shapes:
-    """The sizes that a network is built for: T, H, m, and numbers of covariates (P + K, K, S)."""
+    """The sizes that a network is built for: T, H, m, and for each covariate 0, or how many codes a category has.
+
+    The covariates are those of past_x, future_x and static_x.
+    """
 
     input_length: int
     horizon: int
     season_length: int
-    past: int = 0
-    future: int = 0
-    static: int = 0
+    past: tuple[int, ...] = ()
+    future: tuple[int, ...] = ()
+    static: tuple[int, ...] = ()
 
 
 def build_network(spec: Recurrent, shapes: Shapes, head: QuantileHead, *, seed: int) -> keras.Model:
     """The untrained network, initialised from the seed.
 
     Inputs, by the names in `forecast_kit.typing`: past_y, past_observed `[B, T]`, and where there are
-    covariates past_x `[B, T, P + K]`, future_x `[B, H, K]`, static_x `[B, S]`. Output: `[B, H, Q]`
-    quantiles in the unit of past_y.
+    covariates past_x `[B, T, P]`, future_x `[B, H, K]`, static_x `[B, S]`, categories as codes. Output:
+    `[B, H, Q]` quantiles in the unit of past_y.
 
     Raises:
         ArgumentError: the input length does not fit the segment or the season.
@@ -86,18 +89,20 @@ def build_network(spec: Recurrent, shapes: Shapes, head: QuantileHead, *, seed: 
         fk.PAST_Y: keras.Input((length,), name=fk.PAST_Y),
         fk.PAST_OBSERVED: keras.Input((length,), name=fk.PAST_OBSERVED),
     }
-    for name, shape in (
-        (fk.PAST_X, (length, shapes.past)), (fk.FUTURE_X, (horizon, shapes.future)), (fk.STATIC_X, (shapes.static,)),
+    known = {}  # covariates by name, categories as indicators
+    for name, axes, sizes in (
+        (fk.PAST_X, (length,), shapes.past), (fk.FUTURE_X, (horizon,), shapes.future), (fk.STATIC_X, (), shapes.static),
     ):  # fmt: skip
-        if shape[-1]:
-            inputs[name] = keras.Input(shape, name=name)
+        if sizes:
+            inputs[name] = keras.Input((*axes, len(sizes)), name=name)
+            known[name] = OneHot(sizes)(inputs[name])
     observed = inputs[fk.PAST_OBSERVED]
     shift, scale = WindowScale(season)(inputs[fk.PAST_Y], observed)
     y = (inputs[fk.PAST_Y] - shift) / scale * observed  # [B, T], 0 where nothing was observed
 
     channels = [ops.expand_dims(y, -1), ops.expand_dims(1.0 - observed, -1)]
     if shapes.past:
-        channels.append(inputs[fk.PAST_X])
+        channels.append(known[fk.PAST_X])
     steps = length // spec.segment
     x = layers.Reshape((steps, -1))(layers.Concatenate()(channels))  # [B, T / segment, segment * channels]
     for k in range(spec.layers):
@@ -109,13 +114,13 @@ def build_network(spec: Recurrent, shapes: Shapes, head: QuantileHead, *, seed: 
         if spec.dropout:
             x = layers.Dropout(spec.dropout, seed=seeds.number())(x)
     if shapes.static:
-        x = layers.Concatenate()([x, inputs[fk.STATIC_X]])
+        x = layers.Concatenate()([x, known[fk.STATIC_X]])
     state = layers.Dense(spec.hidden, activation="relu", kernel_initializer=seeds.next("glorot"))(x)
 
     count = len(head.levels)
     raw = layers.Reshape((horizon, count))(layers.Dense(horizon * count, kernel_initializer=seeds.next("small"))(state))
     if shapes.future:
-        raw = raw + _future_branch(inputs[fk.FUTURE_X], state, shapes, count, seeds)
+        raw = raw + _future_branch(known[fk.FUTURE_X], state, shapes, count, seeds)
     ordered = head(raw)
     if spec.lookback:
         repeated = SeasonalLookback(season, horizon)(y, observed, state)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast_kit import Panel, PanelSchema
-from forecast_kit.data.panel import split_future
+from forecast_kit.data.future import future_values, split_future
 from forecast_kit.errors import ArgumentError, ArtifactError, DataError, SchemaError, TimeIndexError, TooShortError
 
 Frame = pd.DataFrame
@@ -207,13 +207,14 @@ def test_masked_steps_carry_the_last_observed_value(kinds: list[list[str]], freq
     np.testing.assert_array_equal(panel.tail(3).observed, np.concatenate([part.notna()[-3:] for part in expected]))
 
 
-def test_empty_values_before_the_first_observation_take_it_from_behind() -> None:
+def test_empty_values_before_the_first_observation_are_cut_off() -> None:
     frame = Frame(
         {"unique_id": ["a"] * 4 + ["b"] * 2, "ds": [1, 2, 3, 4, 1, 2], "y": [np.nan, np.nan, 3, 4, np.nan, 6]}
     )
     panel = Panel.from_frame(frame, freq=1, gaps="mask")
-    assert panel.y.tolist() == [3, 3, 3, 4, 6, 6]
-    assert panel.observed.tolist() == [False, False, True, True, False, True]
+    assert panel.y.tolist() == [3, 4, 6]
+    assert panel.axis.stamps(panel.start).tolist() == [3, 2]
+    assert str(panel.audit) == "missing targets before the first one cut off: 3 rows in 2 series ('a' 2, 'b' 1)"
 
 
 def test_a_series_without_any_observation_is_named() -> None:
@@ -327,36 +328,36 @@ def test_future_values_go_by_series_and_stamp(weather: Panel, seed: int) -> None
     extra = pd.concat([frame.assign(unique_id="z"), long(3, 4).assign(temp=99.0, holiday=np.nan), filled(weather, 5)])
     extra = extra[~extra.set_index(["unique_id", "ds"]).index.isin(frame.set_index(["unique_id", "ds"]).index)]
     messy = pd.concat([frame, extra[["holiday", "unique_id", "temp", "ds"]]]).sample(frac=1.0, random_state=seed)
-    values = weather.future_values(messy, 2)
+    values = future_values(weather, messy, 2)
     np.testing.assert_array_equal(values[..., 0], [[0, 1], [2, 3]])
     np.testing.assert_array_equal(values[..., 1], [[0, -1], [-2, -3]])
-    np.testing.assert_array_equal(values, weather.future_values(values, 2))
+    np.testing.assert_array_equal(values, future_values(weather, values, 2))
 
 
 def test_incomplete_future_values_are_named(weather: Panel) -> None:
     frame = filled(weather, 3)
     with pytest.raises(DataError, match="lacks 2 values of 'temp': b from 2024-01-07 to 2024-01-08"):
-        weather.future_values(frame.iloc[:-2], 3)
+        future_values(weather, frame.iloc[:-2], 3)
     with pytest.raises(DataError, match="lacks 1 values of 'holiday': a from 2024-01-05 to 2024-01-05"):
-        weather.future_values(put("holiday", 1, np.nan)(frame), 3)
+        future_values(weather, put("holiday", 1, np.nan)(frame), 3)
     with pytest.raises(DataError, match="lacks 3 values of 'temp': a from 2024-01-04 to 2024-01-06"):
-        weather.future_values(frame[frame["unique_id"] == "b"], 3)
+        future_values(weather, frame[frame["unique_id"] == "b"], 3)
 
 
 def test_future_values_are_refused_with_the_reason(weather: Panel) -> None:
     frame = filled(weather, 2)
     with pytest.raises(TimeIndexError, match="duplicate rows: b from 2024-01-06 to 2024-01-06"):
-        weather.future_values(pd.concat([frame, frame.iloc[[2]]]), 2)
+        future_values(weather, pd.concat([frame, frame.iloc[[2]]]), 2)
     with pytest.raises(SchemaError, match=r"'temp', 'holiday' are needed.*panel.future_frame\(2\)"):
-        weather.future_values(None, 2)
+        future_values(weather, None, 2)
     with pytest.raises(SchemaError, match="column 'temp' is missing"):
-        weather.future_values(frame.drop(columns="temp"), 2)
+        future_values(weather, frame.drop(columns="temp"), 2)
     with pytest.raises(SchemaError, match=r"shape \(2, 2, 2\).*got \(2, 3, 2\)"):
-        weather.future_values(np.zeros((2, 3, 2)), 2)
+        future_values(weather, np.zeros((2, 3, 2)), 2)
 
 
 def test_without_future_covariates_none_are_needed() -> None:
-    assert Panel.from_frame(long(3), freq="D").future_values(None, 4).shape == (1, 4, 0)
+    assert future_values(Panel.from_frame(long(3), freq="D"), None, 4).shape == (1, 4, 0)
 
 
 def test_split_future_parts_history_from_rows_that_only_have_covariates() -> None:
@@ -368,7 +369,7 @@ def test_split_future_parts_history_from_rows_that_only_have_covariates() -> Non
     assert_same_rows(Panel.from_frame(past, COVARIATES).to_frame(), frame[~late])
     assert ahead["y"].isna().all()
     assert_same_rows(ahead.drop(columns="y").sort_index().reset_index(drop=True), frame[late])
-    assert Panel.from_frame(past, COVARIATES).future_values(ahead, 2).shape == (2, 2, 2)
+    assert future_values(Panel.from_frame(past, COVARIATES), ahead, 2).shape == (2, 2, 2)
 
 
 def test_split_future_leaves_holes_in_the_history_where_they_are() -> None:

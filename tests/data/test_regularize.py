@@ -27,7 +27,7 @@ def naive(ys: list[float | None], policy: str) -> tuple[int, list[float], list[b
     if not known:
         return None
     start = rows[0]
-    if policy in ("ffill", "interpolate"):
+    if policy != "zero":
         start = min(known)
     values, observed = [], []
     for k in range(start, rows[-1] + 1):
@@ -41,7 +41,7 @@ def naive(ys: list[float | None], policy: str) -> tuple[int, list[float], list[b
                 a, b = max(before), min(after)
                 values.append(known[a] + (known[b] - known[a]) * (k - a) / (b - a))
             else:
-                values.append(known[max(before)] if before else known[min(after)])
+                values.append(known[max(before)])
         observed.append(k in known or policy != "mask")
     return start, values, observed
 
@@ -100,18 +100,19 @@ def test_infinite_values_are_taken_for_missing_only_where_asked() -> None:
 
 def test_covariates_are_filled_only_where_asked() -> None:
     frame = pd.DataFrame(
-        {"unique_id": list("aaab"), "ds": [0, 1, 3, 0], "y": 1.0, "x": [np.nan, 5.0, np.nan, 2.0], "z": [1.0, 2, 3, 4]}
+        {"unique_id": list("aaab"), "ds": [0, 1, 3, 0], "y": 1.0, "x": [4.0, 5.0, np.nan, 2.0], "z": [1.0, 2, 3, 4]}
     )
     fields = {"freq": 1, "past": ("x",), "future": ("z",)}
     with pytest.raises(TimeIndexError, match="1 steps .* are missing.*a at 2.*covariates must be known"):
         Panel.from_frame(frame, **fields, gaps="zero")
     carried = Panel.from_frame(frame, **fields, gaps="zero", covariate_gaps="ffill")
-    assert carried.past[:, 0].tolist() == [5, 5, 5, 5, 2]
+    assert carried.past[:, 0].tolist() == [4, 5, 5, 5, 2]
     assert carried.future[:, 0].tolist() == [1, 2, 2, 3, 4]
     zero = Panel.from_frame(frame, **fields, gaps="zero", covariate_gaps="zero")
-    assert zero.past[:, 0].tolist() == [0, 5, 0, 0, 2]
-    with pytest.raises(DataError, match="covariate 'x' has no value at all in series 'b'; covariate_gaps='zero'"):
-        Panel.from_frame(frame.assign(x=[1.0, 2, 3, np.nan]), **fields, gaps="zero", covariate_gaps="ffill")
+    assert zero.past[:, 0].tolist() == [4, 5, 0, 0, 2]
+    for x, series in (([1.0, 2, 3, np.nan], "b"), ([np.nan, 2, 3, 4], "a")):
+        with pytest.raises(DataError, match=f"'x' has no value to carry forward at the beginning of series '{series}'"):
+            Panel.from_frame(frame.assign(x=x), **fields, gaps="zero", covariate_gaps="ffill")
 
 
 def test_series_without_a_value_are_refused_or_dropped() -> None:

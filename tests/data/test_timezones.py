@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_kit import Panel
+from forecast_kit import Panel, SeasonalNaive
+from forecast_kit.data.covariates import CovariateEncoder
 from forecast_kit.errors import SchemaError, TimeIndexError
 
 MELBOURNE = "Australia/Melbourne"
@@ -42,7 +43,31 @@ def test_stamps_of_the_wall_clock_become_utc_where_the_zone_is_stated(load_in_ut
     with pytest.raises(TimeIndexError, match="2 duplicate time stamps.*2013-04-07 02:00:00"):
         Panel.from_frame(local, freq="30min")
     stated = Panel.from_frame(local, freq="30min", timezone=MELBOURNE)
-    pd.testing.assert_frame_equal(stated.to_frame(), Panel.from_frame(load_in_utc, freq="30min").to_frame())
+    utc = Panel.from_frame(load_in_utc, freq="30min")
+    assert (stated.axis.stamps(stated.row_steps) == utc.axis.stamps(utc.row_steps)).all()
+
+
+def test_frames_come_back_in_the_zone_that_was_stated(load_in_utc: pd.DataFrame) -> None:
+    local = load_in_utc.assign(ds=wall(load_in_utc).dt.tz_localize(None))
+    panel = Panel.from_frame(local, freq="30min", timezone=MELBOURNE)
+    back = panel.to_frame()
+    pd.testing.assert_series_equal(back["ds"].dt.tz_localize(None), local["ds"], check_dtype=False)
+    assert Panel.from_frame(back, panel.schema).digest == panel.digest
+    before, actual = panel.split(48)
+    forecast = SeasonalNaive(horizon=48).fit(before).predict().to_frame()
+    pd.testing.assert_series_equal(forecast["ds"], actual.to_frame()["ds"])
+    pd.testing.assert_series_equal(forecast["ds"], before.future_frame(48)["ds"])
+
+
+def test_calendar_features_tell_the_clock_on_the_wall(load_in_utc: pd.DataFrame) -> None:
+    clock = wall(load_in_utc)
+    panel = Panel.from_frame(load_in_utc, freq="30min", timezone="UTC", calendar=["hour"])
+    local = Panel.from_frame(load_in_utc.assign(ds=clock), freq="30min", timezone=MELBOURNE, calendar=["hour"])
+    for one, hour in ((panel, load_in_utc["ds"].dt.hour), (local, clock.dt.hour)):
+        table = CovariateEncoder().fit(one).calendar(one, 4)
+        assert table is not None
+        assert table.values.shape == (len(load_in_utc) + 4, 1)
+        np.testing.assert_allclose(table.values[:-4, 0], hour / 23 - 0.5, atol=1e-6)
 
 
 def test_a_time_that_the_clock_skips_is_refused(load_in_utc: pd.DataFrame) -> None:

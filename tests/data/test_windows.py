@@ -326,8 +326,10 @@ def test_nothing_after_the_origin_enters_the_inputs(lengths: list[int], spec: Wi
 
 def test_at_the_end_of_a_series_only_the_inputs_are_gathered() -> None:
     panel = ragged([5, 3])
-    batch = gather(panel, panel.y, np.array([0, 1]), panel.lengths, WindowSpec(4, 2), target=False)
-    assert set(batch) == {fk.PAST_Y, fk.PAST_OBSERVED, fk.PAST_X, fk.STATIC_X}
+    ahead = np.arange(2 * 2 * panel.future.shape[1], dtype=np.float32).reshape(2, 2, -1)
+    batch = gather(panel, panel.y, np.array([0, 1]), panel.lengths, WindowSpec(4, 2), future=ahead)
+    assert set(batch) == {fk.PAST_Y, fk.PAST_OBSERVED, fk.PAST_X, fk.STATIC_X, fk.FUTURE_X}
+    np.testing.assert_array_equal(batch[fk.FUTURE_X], ahead)
     np.testing.assert_array_equal(batch[fk.PAST_OBSERVED][1], [0.0, *panel.observed[5:]])
 
 

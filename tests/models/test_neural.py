@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,10 +104,11 @@ def test_progress_reaches_the_callbacks() -> None:
     assert all(event.total == 20 and event.logs["loss"] > 0 for event in events)
 
 
-@pytest.mark.parametrize("scaler", ["standard", "minmax", "none"])
-def test_every_scaler_gives_forecasts_in_the_unit_of_the_data(scaler: str) -> None:
-    panel = Panel.from_frame(rising_waves(4), freq=1, season_length=24)
-    mean = tiny(scaler=scaler).fit(panel).predict().mean
+@pytest.mark.parametrize("transform", ["standard", "minmax", (), ["log1p", {"stage": "difference", "lag": 1}]])
+def test_every_transform_gives_forecasts_in_the_unit_of_the_data(transform: Any) -> None:
+    frame = rising_waves(4)
+    panel = Panel.from_frame(frame.assign(y=frame["y"] + 500), freq=1, season_length=24)
+    mean = tiny(transform=transform).fit(panel).predict().mean
     last = np.stack([y[-48:] for _, y in panel.series])
     spread = last.max(axis=1) - last.min(axis=1)
     assert (np.abs(mean - last.mean(axis=1, keepdims=True)) < 2 * spread[:, None]).all()
@@ -120,7 +123,7 @@ def test_every_scaler_gives_forecasts_in_the_unit_of_the_data(scaler: str) -> No
         ({"horizon": 0}, "horizon must be at least 1"),
         ({"input_length": 0}, "input_length must be at least 1"),
         ({"levels": (0.0, 0.5)}, "strictly between 0 and 1"),
-        ({"scaler": "robust"}, "scaler must be 'standard', 'minmax' or 'none'"),
+        ({"transform": "robst"}, "unknown stage .robst.; known are .* Did you mean .robust."),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(changes: dict, complaint: str) -> None:

@@ -12,7 +12,13 @@ from forecast_kit.nn.networks import Recurrent, Shapes, build_network
 from forecast_kit.nn.training import apply
 
 HEAD = QuantileHead((0.1, 0.5, 0.9))
-SHAPES = Shapes(input_length=12, horizon=6, season_length=4, past=2, future=1, static=3)
+SHAPES = Shapes(input_length=12, horizon=6, season_length=4, past=(0, 3), future=(3,), static=(0, 0, 4))
+
+
+def columns(rng: np.random.Generator, axes: tuple[int, ...], sizes: tuple[int, ...]) -> np.ndarray:
+    """Numbers, and codes of categories."""
+    drawn = [rng.integers(0, size, axes) if size else rng.normal(size=axes) for size in sizes]
+    return np.stack(drawn, axis=-1) if drawn else np.empty((*axes, 0))
 
 
 def batch(shapes: Shapes, rows: int = 5) -> dict[str, np.ndarray]:
@@ -20,9 +26,9 @@ def batch(shapes: Shapes, rows: int = 5) -> dict[str, np.ndarray]:
     full = {
         fk.PAST_Y: rng.normal(size=(rows, shapes.input_length)),
         fk.PAST_OBSERVED: np.ones((rows, shapes.input_length)),
-        fk.PAST_X: rng.normal(size=(rows, shapes.input_length, shapes.past)),
-        fk.FUTURE_X: rng.normal(size=(rows, shapes.horizon, shapes.future)),
-        fk.STATIC_X: rng.normal(size=(rows, shapes.static)),
+        fk.PAST_X: columns(rng, (rows, shapes.input_length), shapes.past),
+        fk.FUTURE_X: columns(rng, (rows, shapes.horizon), shapes.future),
+        fk.STATIC_X: columns(rng, (rows,), shapes.static),
     }
     return {name: array.astype(np.float32) for name, array in full.items() if array.shape[-1]}
 

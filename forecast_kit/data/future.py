@@ -1,0 +1,101 @@
+"""Known-future covariates of the steps to come: from a user's frame to arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecast_kit.data import columns as cols
+from forecast_kit.data.encoding import Value
+from forecast_kit.data.frequency import show_stamps
+from forecast_kit.data.panel import Panel
+from forecast_kit.data.schema import PanelSchema
+from forecast_kit.errors import DataError, SchemaError, TimeIndexError, name_some
+from forecast_kit.typing import Bools, Floats
+
+
+def split_future(df: Any, schema: PanelSchema) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The rows up to each series' last target, and the rows after it that carry known-future covariates.
+
+    One frame may hold both: history with `y`, then rows whose `y` is empty and whose covariates are
+    known. The second frame is None where the schema has no future covariates or no such rows.
+    """
+    df = cols.plain_frame(df)
+    cols.check_columns(df, schema)
+    if not schema.future:
+        return df, None
+    known = df[schema.target_col].notna()
+    last = df[schema.time_col].where(known).groupby(df[schema.id_col]).transform("max")
+    ahead = df[schema.time_col] > last
+    return df[~ahead], (df[ahead] if ahead.any() else None)
+
+
+def future_values(panel: Panel, future: Any, horizon: int) -> Floats:
+    """`[N, H, K]` the known-future covariates of the steps to come.
+
+    Args:
+        panel: the history.
+        future: a frame as `panel.future_frame` gives it, filled (more rows do no harm), or the values
+            themselves, categories as codes; None where the schema has no future covariates.
+        horizon: steps to come.
+
+    Raises:
+        SchemaError, DataError: the frame is missing, or lacks columns, rows or values.
+    """
+    names = panel.schema.future
+    shape = (len(panel), horizon, len(names))
+    if not names:
+        return np.empty(shape)
+    if future is None:
+        raise SchemaError(
+            f"the known-future covariates {name_some(names)} are needed for the next {horizon} steps; "
+            f"fill the frame that panel.future_frame({horizon}) gives, and pass it as future="
+        )
+    if isinstance(future, np.ndarray):
+        if future.shape != shape:
+            raise SchemaError(f"future values must have shape {shape} (series, horizon, covariate), "
+                              f"got {future.shape}")  # fmt: skip
+        return future
+    future = cols.plain_frame(future)
+    cols.check_columns(future, panel.schema, target=False)
+    stamps = cols.check_times(future, panel.schema)
+    at = panel.locate(future[panel.schema.id_col].to_numpy())
+    mine = np.flatnonzero(at >= 0)
+    lead = panel.axis.steps(stamps[mine]) - panel.last[at[mine]] - 1 if mine.size else np.empty(0, np.int64)
+    inside = (lead >= 0) & (lead < horizon)
+    series, lead, rows = at[mine][inside], lead[inside], mine[inside]
+    seen = np.zeros(shape[:2], np.int64)
+    np.add.at(seen, (series, lead), 1)
+    if (seen > 1).any():
+        twice = _first_places(panel, seen > 1, horizon)
+        raise TimeIndexError(f"the future frame has duplicate rows: {twice}; keep one for each series and stamp")
+    values = np.full(shape, np.nan)
+    values[series, lead], found = cols.covariates(future.iloc[rows], names, panel.schema)
+    for k, name in enumerate(names):
+        if name in found:
+            values[:, :, k] = _recode(values[:, :, k], found[name], panel.categories[name])
+    for k, name in enumerate(names):
+        bad = ~np.isfinite(values[:, :, k])
+        if bad.any():
+            raise DataError(
+                f"the future frame lacks {int(bad.sum())} values of {name!r}: {_first_places(panel, bad, horizon)}"
+            )
+    return values
+
+
+def _first_places(panel: Panel, bad: Bools, horizon: int) -> str:
+    """The ranges in which `bad [N, H]` is set, for the first five series."""
+    stamps = panel.horizon_stamps(horizon)
+    series = np.flatnonzero(bad.any(axis=1))
+    ranges = [(panel.ids[k], show_stamps(stamps[k][bad[k]])) for k in series[:5]]
+    shown = ", ".join(f"{name} from {when[0]} to {when[-1]}" for name, when in ranges)
+    return f"{shown} and {len(series) - 5} more series" if len(series) > 5 else shown
+
+
+def _recode(codes: Floats, found: tuple[Value, ...], known: tuple[Value, ...]) -> Floats:
+    """Codes into `found` as codes into `known`: -1 for what is not there, NaN as it is."""
+    place = {value: float(k) for k, value in enumerate(known)}
+    to = np.array([place.get(value, -1.0) for value in found] + [np.nan])
+    return to[np.where(np.isnan(codes), len(found), codes).astype(np.int64)]
