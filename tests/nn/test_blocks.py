@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from forecast_kit.nn.blocks import SeasonalLookback, WindowScale
+from forecast_kit.nn.blocks import OneHot, SeasonalLookback, WindowScale
 
 
 def windows(rng: np.random.Generator, hidden: float) -> tuple[np.ndarray, np.ndarray]:
@@ -58,3 +58,11 @@ def test_untrained_lookback_averages_all_seasons_alike() -> None:
     y = np.array([[1.0, 2, 3, 4, 5, 6]], np.float32)
     got = SeasonalLookback(2, 3)(y, np.ones_like(y), np.ones((1, 4), np.float32))
     np.testing.assert_allclose(ops.convert_to_numpy(got), [[3, 4, 3]], rtol=1e-5)
+
+
+def test_categories_become_indicators_and_numbers_stay() -> None:
+    x = np.array([[[0.5, 2.0, -1.0, 0.0]], [[1.5, 0.0, 3.0, 1.0]]], np.float32)
+    got = ops.convert_to_numpy(OneHot((0, 3, 0, 2))(x))
+    np.testing.assert_array_equal(got, [[[0.5, 0, 0, 1, -1, 1, 0]], [[1.5, 1, 0, 0, 3, 0, 1]]])
+    again = OneHot.from_config(OneHot((0, 3)).get_config())
+    assert again.sizes == (0, 3)
