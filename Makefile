@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check ui clean
+.PHONY: demo test test-all check bench ui clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forecast-kit run pipelines/demo.yaml
@@ -19,6 +19,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/bench_panel.py
+	$(BIN)/python tests/benchmarks/bench_windows.py
 
 ui: $(VENV)/.installed
 	$(BIN)/forecast-kit ui

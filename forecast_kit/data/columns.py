@@ -103,8 +103,9 @@ def _to_utc(column: pd.Series, schema: PanelSchema, ids: pd.Series) -> pd.Series
             )
         except ValueError as error:
             raise TimeIndexError(
-                f"column {schema.time_col!r} does not fit the wall clock of {zone}: {error}. In the hour that the "
-                f"clock skips there is no time; in the doubled one both halves must be there, in order"
+                f"column {schema.time_col!r} does not fit the wall clock of {zone}: {str(error).rstrip('.')}. In the "
+                f"hour that the clock skips there is no time; in the doubled one both halves must be there, in order. "
+                f"Stamps that are UTC must say so: df[{schema.time_col!r}].dt.tz_localize('UTC')"
             ) from error
     if not isinstance(column.dtype, pd.DatetimeTZDtype):
         return column
