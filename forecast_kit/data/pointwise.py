@@ -1,16 +1,16 @@
-"""Transforms of one value at a time: scalings, the logarithm, powers, and scikit-learn's transformers."""
+"""Transforms of one value at a time: scalings, the logarithm, powers."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, Self
+from numbers import Real
+from typing import Literal
 
 import numpy as np
-from sklearn.base import clone
 
 from forecast_kit.data.panel import Panel
-from forecast_kit.data.stages import Stage, count_of, damage_named, mean_of, refuse_values
-from forecast_kit.errors import ArgumentError, ArtifactError, DataError, name_some
+from forecast_kit.data.stages import Stage, count_of, mean_of, refuse_values
+from forecast_kit.errors import ArgumentError
 from forecast_kit.typing import Bools, Floats, Ints
 
 Scope = Literal["series", "global"]
@@ -154,12 +154,11 @@ class Log1p(Stage):
 
     name = "log1p"
 
-    def _learn(self, panel: Panel) -> tuple[np.ndarray, ...]:
+    def _prepare(self, panel: Panel) -> None:
         refuse_values(panel, panel.y < 0, "Log1p takes values of 0 and above")
-        return ()
 
     def _forward(self, panel: Panel) -> tuple[Floats, Bools]:
-        self._learn(panel)
+        self._prepare(panel)
         return np.log1p(np.maximum(panel.y, 0.0)), panel.observed
 
     def _backward(self, values: Floats, history: Panel) -> Floats:
@@ -177,8 +176,9 @@ class BoxCox(Stage):
     that image: the forecast comes back as the edge, 0 for `lam > 0` and infinite for `lam < 0`.
 
     Args:
-        lam: the power; None for each series' maximum-likelihood estimate in `[-1, 2]`, under which
+        lam: the power; None for each series' maximum-likelihood estimate in `[0, 2]`, under which
             `z` has the least variance. A constant series, or one with a single observation, has 1.
+            A power below 0 must be stated: a forecast a little too high then comes back infinite.
 
     Raises:
         DataError: at fit and transform, an observed value is not positive; names series and stamp.
@@ -200,7 +200,7 @@ class BoxCox(Stage):
 
     def check(self) -> None:
         """See `Stage`."""
-        number = isinstance(self.lam, int | float | np.number) and not isinstance(self.lam, bool)
+        number = isinstance(self.lam, Real) and not isinstance(self.lam, bool)
         if self.lam is not None and not (number and np.isfinite(self.lam)):
             raise ArgumentError(f"lam must be a finite number, or None to estimate it, got {self.lam!r}")
 
@@ -233,7 +233,7 @@ def _power(u: Floats, lam: Floats) -> Floats:
 
 
 def _likeliest_power(u: Floats, observed: Bools, indptr: Ints) -> Floats:
-    """`[N]` the power in `[-1, 2]` with the least variance of `_power(u, lam)`, 1 where `u` does not vary.
+    """`[N]` the power in `[0, 2]` with the least variance of `_power(u, lam)`, 1 where `u` does not vary.
 
     `u` `[R]` is the logarithm less its mean in each series, so the Jacobian drops out of the
     likelihood. All series at once: a grid, then the golden section around its best point.
@@ -245,9 +245,9 @@ def _likeliest_power(u: Floats, observed: Bools, indptr: Ints) -> Floats:
         off = z - np.repeat(mean_of(z, observed, indptr), lengths)
         return np.nan_to_num(mean_of(off * off, observed, indptr), nan=np.inf)
 
-    grid = np.linspace(-1.0, 2.0, 13)
+    grid = np.linspace(0.0, 2.0, 9)
     best = grid[np.argmin([variance(np.full(len(lengths), lam)) for lam in grid], axis=0)]
-    low, high = np.maximum(best - 0.25, -1.0), np.minimum(best + 0.25, 2.0)
+    low, high = np.maximum(best - 0.25, 0.0), np.minimum(best + 0.25, 2.0)
     shrink = (np.sqrt(5.0) - 1.0) / 2.0
     left, right = high - shrink * (high - low), low + shrink * (high - low)
     at_left, at_right = variance(left), variance(right)
@@ -260,128 +260,3 @@ def _likeliest_power(u: Floats, observed: Bools, indptr: Ints) -> Floats:
         at_left, at_right = np.where(lower, at_new, at_right), np.where(lower, at_left, at_new)
     varies = np.sqrt(mean_of(u * u, observed, indptr)) > 1e-9
     return np.where(varies, (low + high) / 2.0, 1.0)
-
-
-class Sklearn(Stage):
-    """A scikit-learn transformer as a stage: `z = transform(y)`, fitted on all observed values in one column.
-
-    Back: `y = inverse_transform(z)`, as exact as the transformer's own (a `QuantileTransformer`, for
-    one, has no values outside those it saw). It must be increasing on the training values, so that
-    a quantile goes back as the same quantile; a mean is exact through a linear transformer only.
-
-    Args:
-        transformer: has `fit`, `transform` and `inverse_transform`, one column in and one out; stays
-            unfitted, a clone is fitted.
-
-    Raises:
-        ArgumentError: the transformer has no inverse, or is not increasing, or makes more columns.
-        DataError: the transformer refuses the values, or there are none.
-
-    >>> import pandas as pd
-    >>> from sklearn.preprocessing import MinMaxScaler
-    >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(3), "y": [1.0, 4.0, 9.0]}), freq=1)
-    >>> Sklearn(MinMaxScaler()).fit(panel).transform(panel).y
-    array([0.   , 0.375, 1.   ])
-    """
-
-    name = "sklearn"
-    transformer_: Any = None
-
-    def __init__(self, transformer: Any) -> None:
-        self.transformer = transformer
-
-    def check(self) -> None:
-        """See `Stage`."""
-        lacks = [verb for verb in ("fit", "transform", "inverse_transform") if not hasattr(self.transformer, verb)]
-        if lacks or isinstance(self.transformer, type):
-            why = f"lacks {name_some(lacks)}" if lacks else "is a class, not an instance"
-            raise ArgumentError(f"transformer must be a scikit-learn transformer with an inverse, "
-                                f"but {self._title} {why}")  # fmt: skip
-
-    @property
-    def _title(self) -> str:
-        kind = self.transformer if isinstance(self.transformer, type) else type(self.transformer)
-        return kind.__name__
-
-    def _learn(self, panel: Panel) -> tuple[np.ndarray, ...]:
-        seen = panel.y[panel.observed]
-        if not seen.size:
-            raise DataError(f"there is no observed value to fit {self._title} on")
-        self.transformer_ = clone(self.transformer)
-        self._apply(self.transformer_.fit, seen)
-        known = np.unique(seen)
-        z = self._apply(self.transformer_.transform, known)
-        if (np.diff(z) < -1e-9 * np.abs(z).max()).any():
-            raise ArgumentError(f"{self._title} is not increasing on the training values, so quantiles would not go "
-                                f"back as quantiles; use an increasing transformer")  # fmt: skip
-        return ()
-
-    def _apply(self, method: Any, values: Floats) -> Floats:
-        """The transformer's method on a column, its answer a flat array again."""
-        try:
-            answer = method(values[:, None])
-        except ValueError as error:
-            raise DataError(f"{self._title} refuses the values: {error}") from error
-        if method.__name__ == "fit":
-            return values
-        if getattr(answer, "shape", None) != (len(values), 1):
-            raise ArgumentError(f"{self._title}.{method.__name__} must make one column of one, "
-                                f"got shape {getattr(answer, 'shape', None)}")  # fmt: skip
-        return np.asarray(answer, np.float64)[:, 0]
-
-    def _forward(self, panel: Panel) -> tuple[Floats, Bools]:
-        z = np.zeros(len(panel.y))
-        if panel.observed.any():
-            z[panel.observed] = self._apply(self.transformer_.transform, panel.y[panel.observed])
-        return z, panel.observed
-
-    def _backward(self, values: Floats, history: Panel) -> Floats:
-        y, finite = values.copy(), np.isfinite(values)  # what is infinite already stays so
-        if finite.any():
-            y[finite] = self._apply(self.transformer_.inverse_transform, values[finite])
-        return y
-
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """See `Stage`; possible where all that the transformer learned are numbers, texts and arrays of them.
-
-        Raises:
-            ArtifactError: it learned something else, which only pickle would hold.
-        """
-        values, arrays = super().state()
-        plain: dict[str, Any] = {}
-        for key, learned in vars(self.transformer_).items():
-            if key in self.transformer_.get_params(deep=False):
-                continue
-            if isinstance(learned, np.ndarray | np.generic) and learned.dtype.kind in "biufUS" and key.endswith("_"):
-                arrays[f"learned.{key}"] = np.asarray(learned)
-            elif isinstance(learned, bool | int | float | str | None) and key.endswith("_"):
-                plain[key] = learned
-            else:
-                raise ArtifactError(
-                    f"{self._title} cannot be saved without pickle: its {key} is a {type(learned).__name__}; use "
-                    f"one of forecast_kit's own stages, or a transformer that learns plain arrays"
-                )
-        return values | {"transformer": self._title, "learned": plain}, arrays
-
-    def restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        """See `Stage`."""
-        with damage_named(self):
-            if values.get("transformer", self._title) != self._title:
-                raise ArtifactError(f"the state is of {values['transformer']}, but this stage has {self._title}")
-            super().restore(values, arrays)
-            self.transformer_ = clone(self.transformer)
-            for key, learned in values["learned"].items():
-                setattr(self.transformer_, key, learned)
-            for key, array in arrays.items():
-                if key.startswith("learned."):
-                    setattr(self.transformer_, key.removeprefix("learned."), array if array.ndim else array[()])
-        return self
-
-    def describe(self) -> dict[str, Any]:
-        """Refuses: a configuration cannot name a transformer.
-
-        Raises:
-            ArtifactError: always.
-        """
-        raise ArtifactError(f"the stage Sklearn({self._title}) has no form in a configuration; use one of "
-                            f"forecast_kit's own stages, or construct it in Python")  # fmt: skip

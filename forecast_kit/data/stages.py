@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -30,8 +30,9 @@ class Stage(BaseEstimator, ABC):
 
     The unit of work is the whole panel: no stage loops over series.
 
-    A subclass stores its arguments verbatim, names the arrays that it learns in `_arrays`, and
-    writes `_learn`, `_forward` and `_backward`. It clones as scikit-learn's estimators do.
+    A subclass stores its arguments verbatim, and writes `_forward` and `_backward`. What it learns of
+    each series are the arrays that it names in `_arrays` and that `_learn` returns; what it learns of
+    the panel as a whole, `_prepare` keeps. It clones as scikit-learn's estimators do.
 
     Attributes:
         name: what a configuration calls the stage.
@@ -44,9 +45,17 @@ class Stage(BaseEstimator, ABC):
 
     # ---- to be written by each stage
 
-    @abstractmethod
+    def _prepare(self, panel: Panel) -> None:
+        """Keeps what is learned of the training part as a whole."""
+
     def _learn(self, panel: Panel) -> tuple[np.ndarray, ...]:
-        """The arrays that `_arrays` names, for the panel's series, `[N, ...]`."""
+        """The arrays that `_arrays` names, for the panel's series, `[N, *width]`; also of series new at transform."""
+        return ()
+
+    @property
+    def _width(self) -> tuple[int, ...]:
+        """The shape of what is learned of one series."""
+        return ()
 
     @abstractmethod
     def _forward(self, panel: Panel) -> tuple[Floats, Bools]:
@@ -84,6 +93,8 @@ class Stage(BaseEstimator, ABC):
         self.check()
         _check_panel(panel, "fit")
         self.ids_ = None  # a fit that fails leaves no half of an earlier one
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._prepare(panel)
         for key, learned in zip(self._arrays, self._learn_finite(panel), strict=True):
             setattr(self, f"{key}_", learned)
         self.ids_ = panel.ids
@@ -143,35 +154,57 @@ class Stage(BaseEstimator, ABC):
             NotFittedError: before `fit`.
         """
         ids = self._check_fitted()
-        return {"stage": self.name}, {"ids": ids} | {key: getattr(self, f"{key}_") for key in self._arrays}
+        values = {"stage": self.name, "arguments": self._arguments()}
+        return values, {"ids": ids} | {key: getattr(self, f"{key}_") for key in self._arrays}
 
     def restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """This stage, constructed with the same arguments, with what `state` gave.
 
         Raises:
-            ArtifactError: the state is incomplete, or another stage's.
+            ArtifactError: the state is incomplete or damaged, or of a stage of another kind or with
+                other arguments.
         """
-        if values.get("stage") != self.name:
-            raise ArtifactError(f"the state is of stage {values.get('stage')!r}, but this is {self.name!r}; "
-                                f"construct the pipeline as it was when it was saved")  # fmt: skip
-        missing = [key for key in ("ids", *self._arrays) if key not in arrays]
-        if missing:
-            raise ArtifactError(f"the state of stage {self.name!r} lacks {name_some(missing)}; it is damaged")
-        rows = 1 if getattr(self, "scope", "") == "global" else len(arrays["ids"])
-        wrong = [key for key in self._arrays if arrays[key].shape[:1] != (rows,)]
-        if wrong:
-            raise ArtifactError(f"the state of stage {self.name!r} must have {rows} rows in {name_some(wrong)}; it is "
-                                f"damaged, or of a stage with other arguments")  # fmt: skip
-        for key in self._arrays:
-            setattr(self, f"{key}_", arrays[key])
-        self.ids_ = arrays["ids"]
+        self.ids_ = None  # a restore that fails leaves no half of an earlier one
+        with _damage_named(self):
+            if values["stage"] != self.name:
+                raise ArtifactError(f"the state is of stage {values['stage']!r}, but this is {self.name!r}; "
+                                    f"construct the pipeline as it was when it was saved")  # fmt: skip
+            if values["arguments"] != self._arguments():
+                raise ArtifactError(f"the state is of a stage {self.name!r} with {values['arguments']}, but this one "
+                                    f"has {self._arguments()}; construct it as it was when it was saved")  # fmt: skip
+            missing = [key for key in ("ids", *self._arrays) if key not in arrays]
+            if missing:
+                raise ArtifactError(f"the state of stage {self.name!r} lacks {name_some(missing)}; it is damaged")
+            ids = arrays["ids"]
+            if ids.ndim != 1 or ids.dtype.kind not in "iuU" or len(np.unique(ids)) < len(ids):
+                raise ArtifactError(f"the state of stage {self.name!r} must have ids of its own for every series, text "
+                                    f"or integers; it is damaged")  # fmt: skip
+            self._restore(values, arrays)
+            shape = (1 if getattr(self, "scope", "") == "global" else len(ids), *self._width)
+            wrong = [key for key in self._arrays if not _is_finite(arrays[key], shape)]
+            if wrong:
+                raise ArtifactError(f"the state of stage {self.name!r} must have finite numbers {list(shape)} in "
+                                    f"{name_some(wrong)}; it is damaged")  # fmt: skip
+            for key in self._arrays:
+                setattr(self, f"{key}_", arrays[key])
+        self.ids_ = ids
         return self
 
     def describe(self) -> dict[str, Any]:
-        """The mapping that a configuration would name this stage by; see `make_stage`."""
-        return {"stage": self.name} | self.get_params(deep=False)
+        """The mapping that a configuration would name this stage by, as JSON can hold it; see `make_stage`."""
+        return {"stage": self.name} | self._arguments()
 
     # ---- shared by the above
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self.ids_ is not None
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments, as JSON can hold them."""
+        return plain(self.get_params(deep=False))
+
+    def _restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Takes back what `_prepare` kept. Whatever is missing or cannot be used there may raise as it does."""
 
     def _check_fitted(self) -> np.ndarray:
         if self.ids_ is None:
@@ -269,8 +302,25 @@ def name_short(panel: Panel, short: Iterable[bool]) -> str:
     return ", ".join(f"{name!r} ({rows} rows)" for name, rows in named) + more
 
 
+def plain(value: Any) -> Any:
+    """The value with NumPy's numbers as Python's, and tuples as lists: as JSON can hold it.
+
+    >>> plain({"lag": np.int64(24), "range": (0.0, np.float32(0.5))})
+    {'lag': 24, 'range': [0.0, 0.5]}
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_finite(array: np.ndarray, shape: tuple[int, ...]) -> bool:
+    return array.shape == shape and array.dtype.kind == "f" and bool(np.isfinite(array).all())
+
+
 @contextmanager
-def damage_named(stage: Stage) -> Iterator[None]:
+def _damage_named(stage: Stage) -> Iterator[None]:
     """Says of which stage the state is damaged."""
     try:
         yield

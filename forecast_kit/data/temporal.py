@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
+from forecast_kit.data.frequency import normalize_frequency
 from forecast_kit.data.panel import Panel
-from forecast_kit.data.stages import Stage, damage_named, name_short, refuse_values
+from forecast_kit.data.stages import Stage, carry, name_short, refuse_values
 from forecast_kit.errors import ArgumentError, TooShortError
 from forecast_kit.typing import Bools, Floats, Ints
 
@@ -30,6 +30,7 @@ class Difference(Stage):
         ArgumentError: the lag is below 1.
         TooShortError: a series has no more than `lag` rows.
 
+    >>> import pandas as pd
     >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(3), "y": [1.0, 4.0, 9.0]}), freq=1)
     >>> stage = Difference().fit(panel)
     >>> stage.transform(panel).y, stage.inverse(np.array([[7.0, 9.0]]), panel)
@@ -53,10 +54,9 @@ class Difference(Stage):
         self._check_fitted()
         return self.lag_ + 1
 
-    def _learn(self, panel: Panel) -> tuple[np.ndarray, ...]:
+    def _prepare(self, panel: Panel) -> None:
         self.lag_ = panel.season_length if self.lag == "season" else int(self.lag)
         self._check_length(panel)
-        return ()
 
     def _check_length(self, panel: Panel) -> None:
         short = panel.lengths <= self.lag_
@@ -71,8 +71,9 @@ class Difference(Stage):
         before = np.arange(len(panel.y)) - m
         inside = before >= first
         before = np.where(inside, before, 0)
-        # Nothing is known of the first m steps: zero, unless the first observed change is carried back.
-        return np.where(inside, panel.y - panel.y[before], 0.0), inside & panel.observed & panel.observed[before]
+        real = inside & panel.observed & panel.observed[before]
+        # A series without a single observed change has changes of zero.
+        return np.where(real, panel.y - panel.y[before], 0.0), real
 
     def _backward(self, values: Floats, history: Panel) -> Floats:
         self._check_length(history)
@@ -89,12 +90,9 @@ class Difference(Stage):
         values, arrays = super().state()
         return values | {"lag": self.lag_}, arrays
 
-    def restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        """See `Stage`."""
-        with damage_named(self):
-            super().restore(values, arrays)
-            self.lag_ = int(values["lag"])
-        return self
+    def _restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        _check_count(values["lag"], "lag", 1, "as learned")
+        self.lag_ = values["lag"]
 
 
 class Deseasonalize(Stage):
@@ -119,6 +117,7 @@ class Deseasonalize(Stage):
 
     Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed.), 3.4.
 
+    >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [1.0, 3.0, 2.0, 4.0, 3.0, 5.0]})
     >>> panel = Panel.from_frame(frame, freq=1)
     >>> stage = Deseasonalize(2).fit(panel)
@@ -145,17 +144,18 @@ class Deseasonalize(Stage):
         if self.model not in ("additive", "multiplicative"):
             raise ArgumentError(f"model must be 'additive' or 'multiplicative', got {self.model!r}")
 
-    def fit(self, panel: Panel) -> Self:
-        """See `Stage`."""
-        if isinstance(panel, Panel):
-            self.season_length_ = panel.season_length if self.season_length is None else self.season_length
-            if self.season_length_ == 1:
-                raise ArgumentError("the panel's season has a single step, which leaves nothing to remove; "
-                                    "give Deseasonalize a season_length, or state it in the schema")  # fmt: skip
-            origin = panel.axis.origin
-            self.origin_ = origin if isinstance(origin, int) else str(origin)
-            self.freq_ = panel.schema.freq
-        return super().fit(panel)
+    @property
+    def _width(self) -> tuple[int, ...]:
+        return (self.season_length_,)
+
+    def _prepare(self, panel: Panel) -> None:
+        self.season_length_ = panel.season_length if self.season_length is None else int(self.season_length)
+        if self.season_length_ == 1:
+            raise ArgumentError("the panel's season has a single step, which leaves nothing to remove; "
+                                "give Deseasonalize a season_length, or state it in the schema")  # fmt: skip
+        origin = panel.axis.origin
+        self.origin_ = origin if isinstance(origin, int) else str(origin)
+        self.freq_ = panel.schema.freq
 
     def _learn(self, panel: Panel) -> tuple[Floats]:
         m = self.season_length_
@@ -188,8 +188,12 @@ class Deseasonalize(Stage):
         if panel.schema.freq != self.freq_:
             raise ArgumentError(f"the panel has freq={panel.schema.freq!r}, but Deseasonalize was fitted with "
                                 f"freq={self.freq_!r}")  # fmt: skip
-        origin = self.origin_ if isinstance(self.origin_, int) else np.datetime64(pd.Timestamp(self.origin_), "us")
-        return (steps - panel.axis.steps(np.array([origin]))[0]) % self.season_length_
+        return (steps - panel.axis.steps(self._origin)[0]) % self.season_length_
+
+    @property
+    def _origin(self) -> np.ndarray:
+        """`[1]` the stamp of the first place."""
+        return np.array([self.origin_], np.int64 if isinstance(self.freq_, int) else "datetime64[us]")
 
     def _forward(self, panel: Panel) -> tuple[Floats, Bools]:
         (seasonal,) = self._parameters(panel)
@@ -207,34 +211,36 @@ class Deseasonalize(Stage):
         values, arrays = super().state()
         return values | {"season_length": self.season_length_, "freq": self.freq_, "origin": self.origin_}, arrays
 
-    def restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        """See `Stage`."""
-        with damage_named(self):
-            super().restore(values, arrays)
-            self.season_length_ = int(values["season_length"])
-            self.freq_, self.origin_ = values["freq"], values["origin"]
-        return self
+    def _restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        _check_count(values["season_length"], "season_length", 2, "as learned")
+        self.season_length_ = values["season_length"]
+        self.freq_, self.origin_ = normalize_frequency(values["freq"]), values["origin"]
+        if type(self.origin_) is not type(self.freq_) or (isinstance(self.freq_, str) and np.isnat(self._origin[0])):
+            raise ValueError(f"{self.origin_!r} is no stamp of freq={self.freq_!r}")
 
 
 def fill_by_season(panel: Panel, season_length: int) -> Floats:
     """`[R]` the target; what is not observed, by the last observed value whole seasons before it.
 
-    Where there is none, the panel's own value, the last observed one, stays.
+    Where there is none, by the last observed one, or before that the first. A series without a single
+    observed value has the panel's own, which in the tail of a longer series is the last observed one.
 
+    >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(5), "y": [1.0, 5.0, 2.0, np.nan, np.nan]})
     >>> fill_by_season(Panel.from_frame(frame, freq=1, gaps="mask"), 2)
     array([1., 5., 2., 5., 2.])
     """
     if panel.observed.all():
         return panel.y
+    y = carry(panel.y, panel.observed, panel.indptr)
     own = np.repeat(np.arange(len(panel)), panel.lengths)
     place = own * season_length + (np.arange(len(panel.y)) - panel.indptr[own]) % season_length
     order = np.argsort(place, kind="stable")
     ranked = np.arange(len(order))
     begins = np.maximum.accumulate(np.where(np.diff(place[order], prepend=-1) != 0, ranked, 0))
     last = np.maximum.accumulate(np.where(panel.observed[order], ranked, -1))
-    filled = panel.y.copy()
-    filled[order] = panel.y[order[np.where(last >= begins, last, ranked)]]
+    filled = np.empty_like(y)
+    filled[order] = y[order[np.where(last >= begins, last, ranked)]]
     return filled
 
 

@@ -8,15 +8,16 @@ pipeline.inverse(forecaster.predict(24).mean, train)        # in the units of `t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from forecast_kit.data.panel import Panel
-from forecast_kit.data.pointwise import BoxCox, Log1p, MeanAbs, MinMax, Robust, Sklearn, Standard
-from forecast_kit.data.stages import Stage, damage_named
+from forecast_kit.data.pointwise import BoxCox, Log1p, MeanAbs, MinMax, Robust, Standard
+from forecast_kit.data.sklearn_stage import Sklearn, sklearn_stage
+from forecast_kit.data.stages import Stage
 from forecast_kit.data.temporal import Deseasonalize, Difference
 from forecast_kit.errors import ArgumentError, ArtifactError, name_some, nearest
 from forecast_kit.typing import Bools, Floats
@@ -70,14 +71,13 @@ class Pipeline(Stage):
         self._check_fitted()
         return 1 + sum(stage.context_length - 1 for stage in self.stages_)
 
-    def _learn(self, panel: Panel) -> tuple[np.ndarray, ...]:
+    def _prepare(self, panel: Panel) -> None:
         stages = self._build()
         for k, stage in enumerate(stages):
             stage.fit(panel)
             if k < len(stages) - 1:
                 panel = stage.transform(panel)
         self.stages_ = stages
-        return ()
 
     def _forward(self, panel: Panel) -> tuple[Floats, Bools]:
         for stage in self.stages_:
@@ -99,35 +99,37 @@ class Pipeline(Stage):
         arrays |= {f"{k}.{key}": array for k, (_, own) in enumerate(states) for key, array in own.items()}
         return values | {"stages": [own for own, _ in states]}, arrays
 
-    def restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        """See `Stage`."""
+    def _restore(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         stages = self._build()
-        with damage_named(self):
-            super().restore(values, arrays)
-            if len(values["stages"]) != len(stages):
-                raise ArtifactError(f"the state has {len(values['stages'])} stages, this pipeline {len(stages)}")
-            for k, (stage, own) in enumerate(zip(stages, values["stages"], strict=True)):
-                mine = {key.removeprefix(f"{k}."): a for key, a in arrays.items() if key.startswith(f"{k}.")}
-                stage.restore(own, mine)
-            self.stages_ = stages
-        return self
+        if len(values["stages"]) != len(stages):
+            raise ArtifactError(f"the state has {len(values['stages'])} stages, this pipeline {len(stages)}; "
+                                f"construct it as it was when it was saved")  # fmt: skip
+        for k, (stage, own) in enumerate(zip(stages, values["stages"], strict=True)):
+            mine = {key.removeprefix(f"{k}."): a for key, a in arrays.items() if key.startswith(f"{k}.")}
+            stage.restore(own, mine)
+        self.stages_ = stages
+
+    def _arguments(self) -> dict[str, Any]:
+        return {}  # each stage has its own in the state
 
     def describe(self) -> dict[str, Any]:
         """See `Stage`."""
         return {"stage": self.name, "stages": [stage.describe() for stage in self._build()]}
 
 
-_STAGES: dict[str, type[Stage]] = {
+_STAGES: dict[str, Callable[..., Stage]] = {
     stage.name: stage
     for stage in (Standard, MinMax, Robust, MeanAbs, Log1p, BoxCox, Difference, Deseasonalize, Pipeline)
-}
+} | {Sklearn.name: sklearn_stage}
 
 
 def make_stage(spec: Stage | Mapping[str, Any] | str) -> Stage:
     """The stage that a configuration names, not fitted; a stage as it is.
 
     Args:
-        spec: `"log1p"`, or `{"stage": "difference", "lag": 24}`: the name, and the arguments.
+        spec: `"log1p"`, or `{"stage": "difference", "lag": 24}`: the name, and the arguments. A
+            transformer of `sklearn.preprocessing` is named by its class:
+            `{"stage": "sklearn", "transformer": "PowerTransformer", "params": {"standardize": false}}`.
 
     Raises:
         ArgumentError: the name or an argument is unknown.
@@ -143,7 +145,7 @@ def make_stage(spec: Stage | Mapping[str, Any] | str) -> Stage:
                             f"known are {known}")  # fmt: skip
     arguments = {} if isinstance(spec, str) else {key: value for key, value in spec.items() if key != "stage"}
     name = spec if isinstance(spec, str) else spec["stage"]
-    if name not in _STAGES:
+    if not isinstance(name, str) or name not in _STAGES:
         raise ArgumentError(f"unknown stage {name!r}; known are {known}.{nearest(str(name), _STAGES)}")
     parameters = inspect.signature(_STAGES[name]).parameters
     for key in arguments:

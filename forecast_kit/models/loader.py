@@ -37,12 +37,15 @@ class WindowLoader:
     calendar: StepTable | None = None
 
     def __call__(self, k: int) -> tuple[Batch, np.ndarray, np.ndarray]:
-        """Inputs by name, targets `[B, H]`, and their weights `[B, H]`: 0 where nothing was observed."""
+        """Inputs by name, targets `[B, H, 1]`, and their weights `[B, H]`: 0 where nothing was observed.
+
+        Keras's own losses take these with a network whose output is `[B, H, 1]`.
+        """
         rng = np.random.default_rng([self.seed, k])
         series, origin = self.index.draw(self.batch_size, rng)
         batch = gather(self.panel, self.y, series, origin, self.index.spec, calendar=self.calendar)
         target, weight = batch.pop(fk.FUTURE_Y), batch.pop(fk.FUTURE_OBSERVED)
-        return drop_empty(batch), target, weight
+        return drop_empty(batch), target[:, :, None], weight
 
 
 def drop_empty(batch: Batch) -> Batch:

@@ -63,4 +63,6 @@ def interpolate_levels(quantiles: np.ndarray, trained: tuple[float, ...], asked:
     low = np.minimum(at.astype(int), len(trained) - 1)
     high = np.minimum(low + 1, len(trained) - 1)
     share = at - low
-    return quantiles[..., low] * (1.0 - share) + quantiles[..., high] * share
+    # Weighted where there is something to weigh: nought times an infinite quantile would be no number.
+    above = np.where(share > 0, quantiles[..., high], 0.0) * share
+    return quantiles[..., low] * (1.0 - share) + above

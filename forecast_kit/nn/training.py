@@ -59,7 +59,7 @@ def train(model: keras.Model, head: QuantileHead, draw: Draw, spec: TrainingSpec
     Args:
         model: from `build_network`.
         head: whose loss to take, averaged over the steps of the horizon that were observed.
-        draw: gives batch `k`: inputs by name, targets `[B, H]`, weights `[B, H]`.
+        draw: gives batch `k`: inputs by name, targets `[B, H, 1]`, weights `[B, H]`.
         spec: how.
         on_step: called every few steps with the number of steps done and the mean loss so far.
 
@@ -69,8 +69,10 @@ def train(model: keras.Model, head: QuantileHead, draw: Draw, spec: TrainingSpec
     model.compile(
         optimizer=keras.optimizers.Adam(_schedule(spec), global_clipnorm=spec.clip_norm),
         loss=_WeightedLoss(head),
-        steps_per_execution=min(_EXECUTION, spec.steps),
-        jit_compile=False,  # compiled whole, a step of a small network gains nothing and starts 2 s later
+        steps_per_execution=1 if keras.backend.backend() == "torch" else min(_EXECUTION, spec.steps),
+        # On TensorFlow a step of a small network, compiled whole, gains nothing and starts 2 s later; JAX without
+        # compilation was twenty times slower.
+        jit_compile=keras.backend.backend() == "jax",
     )
     model.fit(feed(draw, spec.steps), shuffle=False, verbose=0, callbacks=[_Watch(spec.steps, on_step)])
 
@@ -96,7 +98,7 @@ class _WeightedLoss(keras.losses.Loss):
         self._head = head
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self._head.loss(y_true, y_pred)
+        return self._head.loss(y_true[:, :, 0], y_pred)
 
 
 class _Watch(keras.callbacks.Callback):

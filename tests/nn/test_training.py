@@ -20,8 +20,8 @@ def draw(k: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Straight lines with a slope of their own: the next values are known."""
     slope = np.random.default_rng(k).normal(size=(16, 1)).astype(np.float32)
     y = slope * np.arange(8, dtype=np.float32)
-    target = slope * np.arange(8, 10, dtype=np.float32)
-    return {fk.PAST_Y: y, fk.PAST_OBSERVED: np.ones_like(y)}, target, np.ones_like(target)
+    target = (slope * np.arange(8, 10, dtype=np.float32))[:, :, None]
+    return {fk.PAST_Y: y, fk.PAST_OBSERVED: np.ones_like(y)}, target, np.ones_like(target[:, :, 0])
 
 
 def fitted(spec: TrainingSpec, batches=draw) -> tuple[list[tuple[int, float]], np.ndarray]:
@@ -33,7 +33,7 @@ def fitted(spec: TrainingSpec, batches=draw) -> tuple[list[tuple[int, float]], n
 
 def test_training_learns_straight_lines() -> None:
     _, target, _ = draw(10_000)
-    few, many = (np.abs(fitted(TrainingSpec(steps=n))[1][..., 0] - target).mean() for n in (4, 400))
+    few, many = (np.abs(fitted(TrainingSpec(steps=n))[1][..., :1] - target).mean() for n in (4, 400))
     assert many < 0.25 * few
 
 
