@@ -204,9 +204,8 @@ def test_the_estimated_power_is_the_likeliest_by_scipys_likelihood(unit: float) 
     for y, lam in zip(draws, stage.lam_, strict=True):
         best = max(stats.boxcox_llf(trial, y) for trial in np.linspace(0.0, 2.0, 401))
         assert stats.boxcox_llf(lam, y) > best - 1e-5
-        assert -1.0 <= lam <= 2.0
-    free = stats.boxcox_normmax(draws[0], method="mle")
-    assert stage.lam_[0] == pytest.approx(free, abs=1e-3)
+        free = stats.boxcox_normmax(y, method="mle")
+        assert lam == pytest.approx(np.clip(free, 0.0, 2.0), abs=2e-3)
 
 
 def test_a_power_is_not_estimated_where_nothing_varies() -> None:
