@@ -116,6 +116,11 @@ class Forecaster(ABC):
         """The name that forecast frames carry."""
         return type(self).__name__
 
+    @property
+    def fit_report(self) -> str:
+        """What the fit has to tell of the data that it used and left out; empty where nothing, and after a load."""
+        return ""
+
     def fit(self, panel: Panel, *, callbacks: Sequence[FitCallback] = ()) -> Self:
         """This forecaster, fitted.
 

@@ -81,7 +81,7 @@ def run_job(config: JobConfig, out: Console) -> JobResult:
     config.backtest.splitter.check(source.panel)
     out.print(f"data       {source.name}: {source.panel!r}, season {source.panel.season_length}")
     if len(source.panel.audit):
-        out.print(f"repaired   {str(source.panel.audit).replace(chr(10), chr(10) + ' ' * 11)}")
+        out.print(f"repaired   {_indented(str(source.panel.audit))}")
     store = fk_mlflow.connect(config.store)
     experiment_id = store.experiment(config.name)
     with runs.run(store.client, experiment_id, config.name) as run_id:
@@ -127,6 +127,9 @@ def _register(job: _Job, best: str, forecasters: dict[str, Forecaster], result: 
             with bars.running():
                 final = forecaster.clone().fit(panel, callbacks=(bars.fit(f"{best}, all data"), curve))
             curve.write(client, run_id)
+            if final.fit_report:
+                job.out.print(f"windows    {_indented(final.fit_report)}")
+                client.log_text(run_id, final.fit_report, "fit.txt")
             info = fk_mlflow.log_model(
                 final, run_id=run_id, horizon=config.backtest.horizon, levels=config.backtest.levels,
                 history=config.register_.history,
@@ -227,6 +230,11 @@ def read_source(section: DataSection) -> Source:
         step = len(panel) / section.series
         panel = panel.take(panel.ids[[int(k * step) for k in range(section.series)]])
     return Source(panel, future, name, origin)
+
+
+def _indented(text: str) -> str:
+    """Lines under the column in which a stage's message begins."""
+    return text.replace("\n", "\n" + " " * 11)
 
 
 def write_forecast(forecast: Forecast, path: Path) -> None:

@@ -101,6 +101,11 @@ class NeuralForecaster(Forecaster):
         return self.input_length + self.transform_.context_length - 1
 
     @property
+    def fit_report(self) -> str:
+        """The windows that were trained on, padded and dropped, and why."""
+        return "" if self.windows_ is None else str(self.windows_)
+
+    @property
     def parameter_count(self) -> int:
         """Trained weights of the network."""
         if self.model_ is None:

@@ -179,3 +179,60 @@ def test_what_a_policy_repairs_is_shown_and_logged(shop: Path) -> None:
     assert "missing targets interpolated: 2 rows in 1 series ('s0' 2)" in done.stdout
     (audit,) = shop.glob(".forecast_kit/artifacts/shop/*/artifacts/audit.json")
     assert "missing targets interpolated" in audit.read_text()
+
+
+WEATHER_JOB = """
+name: shop
+data:
+  path: sales.csv
+  schema:
+    freq: h
+    timezone: Europe/Berlin
+    gaps: mask
+    past: [footfall]
+    future: [temp, sky]
+    categorical: [sky]
+    calendar: ["hour", "week:2", "holiday:DE-BE"]
+baselines: {naive: {forecaster: Naive}}
+candidates:
+  gru:
+    forecaster: NeuralForecaster
+    network: {cell: gru, units: 4, hidden: 8, segment: 24}
+    transform: [log1p, {stage: difference, lag: season}, {stage: sklearn, transformer: RobustScaler}]
+    input_length: 48
+    training: {steps: 4, batch_size: 8}
+backtest: {horizon: 24, folds: 1}
+gate: {min_skill: -1000}
+register: {name: weather, history: true}
+"""
+
+
+def test_a_job_with_weather_categories_calendar_and_wall_clock_time(
+    shop: Path, seasonal_frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    utc = (seasonal_frame["ds"] + pd.Timedelta(days=82)).dt.tz_localize("UTC")  # the clock changes on 31 March 2024
+    frame = seasonal_frame.assign(ds=utc.dt.tz_convert("Europe/Berlin").dt.tz_localize(None))
+    frame["temp"], frame["sky"] = rng.normal(size=len(frame)), rng.choice(["sun", "rain"], len(frame))
+    frame["footfall"] = frame["y"] * 2
+    ahead = frame.groupby("unique_id").cumcount(ascending=False) < 24  # the last day's sales are still to come
+    frame.loc[ahead, ["y", "footfall"]] = np.nan
+    frame.loc[ahead.idxmax(), "sky"] = "hail"  # never seen in training
+    frame.to_csv(shop / "sales.csv", index=False)
+    (shop / "job.yaml").write_text(WEATHER_JOB)
+    assert called("run", "job.yaml", monkeypatch=monkeypatch) == 0, capsys.readouterr().err
+    assert "windows of 6 series, " in capsys.readouterr().out
+    (report,) = shop.glob(".forecast_kit/artifacts/shop/*/artifacts/fit.txt")
+    assert "dropped, fewer than 24 steps before the cutoff" in report.read_text()
+    out = pd.read_parquet(shop / "forecasts" / "shop.parquet")
+    expected = frame.loc[ahead, ["unique_id", "ds"]].sort_values(["unique_id", "ds"], ignore_index=True)
+    wall = out["ds"].dt.tz_localize(None)
+    pd.testing.assert_series_equal(wall, expected["ds"], check_dtype=False)
+    assert str(out["ds"].dt.tz) == "Europe/Berlin"
+
+    arguments = ("forecast", "--model", "models:/weather@champion", "--data", "sales.csv", "--out", "again.parquet")
+    assert called(*arguments, monkeypatch=monkeypatch) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(shop / "again.parquet"), out)
+    frame.drop(index=ahead.idxmax()).to_csv(shop / "sales.csv", index=False)
+    assert called(*arguments, monkeypatch=monkeypatch) == 2
+    assert "the future frame lacks 1 values of 'temp': s0 from" in capsys.readouterr().err
