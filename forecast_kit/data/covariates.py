@@ -11,7 +11,7 @@ import pandas as pd
 
 from forecast_kit.data.calendar import calendar_features, feature_names
 from forecast_kit.data.encoding import Categories, CategoryEncoder
-from forecast_kit.data.frequency import show_zone
+from forecast_kit.data.frequency import wall_clock
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import NotFittedError
 from forecast_kit.typing import Floats
@@ -113,9 +113,7 @@ class CovariateEncoder:
         if not schema.calendar:
             return None
         first, last = int(panel.start.min()), int(panel.last.max()) + ahead
-        stamps = panel.axis.stamps(np.arange(first, last + 1))
-        if schema.zone is not None:
-            stamps = show_zone(stamps, schema.zone).tz_localize(None).to_numpy()
+        stamps = wall_clock(panel.axis.stamps(np.arange(first, last + 1)), schema.zone)
         return StepTable(first, calendar_features(stamps, schema.calendar).astype(np.float32))
 
     def _encode(self, names: tuple[str, ...], values: Floats, categories: Categories) -> np.ndarray:

@@ -65,15 +65,19 @@ def normalize_frequency(freq: str | int) -> str | int:
     return offset.freqstr
 
 
-def show_stamps(stamps: np.ndarray) -> list[str]:
+def show_stamps(stamps: np.ndarray, zone: str | None = None) -> list[str]:
     """Stamps as people write them: without a time of day that is midnight, without empty fractions.
+
+    With a zone, of UTC stamps, what the clock on its walls shows.
 
     >>> show_stamps(np.array(["2020-01-01T00", "2020-01-01T06"], "datetime64[us]"))
     ['2020-01-01', '2020-01-01 06:00:00']
+    >>> show_stamps(np.array(["2020-01-01T00"], "datetime64[us]"), "Europe/Berlin")
+    ['2020-01-01 01:00:00+01:00']
     """
     if not np.issubdtype(stamps.dtype, np.datetime64):
         return [str(stamp) for stamp in stamps.tolist()]
-    return [str(pd.Timestamp(stamp)).removesuffix(" 00:00:00") for stamp in stamps]
+    return [str(stamp).removesuffix(" 00:00:00") for stamp in pd.DatetimeIndex(show_zone(stamps, zone))]
 
 
 def is_subdaily(freq: str | int) -> bool:
@@ -92,6 +96,17 @@ def show_zone(stamps: np.ndarray, zone: str | None) -> Any:
     Timestamp('2024-07-01 14:00:00+0200', tz='Europe/Berlin')
     """
     return stamps if zone is None else pd.DatetimeIndex(stamps, tz="UTC").tz_convert(zone)
+
+
+def wall_clock(stamps: np.ndarray, zone: str | None) -> np.ndarray:
+    """What clocks in a zone show at UTC stamps, without the zone; without one the stamps as they are.
+
+    >>> wall_clock(np.array(["2024-07-01T12"], "datetime64[us]"), "Europe/Berlin")
+    array(['2024-07-01T14:00:00.000000'], dtype='datetime64[us]')
+    """
+    return (
+        stamps if zone is None else show_zone(stamps.ravel(), zone).tz_localize(None).to_numpy().reshape(stamps.shape)
+    )
 
 
 def default_season_length(freq: str | int) -> int:

@@ -89,7 +89,7 @@ def _first_places(panel: Panel, bad: Bools, horizon: int) -> str:
     """The ranges in which `bad [N, H]` is set, for the first five series."""
     stamps = panel.horizon_stamps(horizon)
     series = np.flatnonzero(bad.any(axis=1))
-    ranges = [(panel.ids[k], show_stamps(stamps[k][bad[k]])) for k in series[:5]]
+    ranges = [(panel.ids[k], show_stamps(stamps[k][bad[k]], panel.schema.zone)) for k in series[:5]]
     shown = ", ".join(f"{name} from {when[0]} to {when[-1]}" for name, when in ranges)
     return f"{shown} and {len(series) - 5} more series" if len(series) > 5 else shown
 

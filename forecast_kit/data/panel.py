@@ -154,7 +154,7 @@ class Panel:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        first, last = show_stamps(self.axis.stamps(np.array([self.start.min(), self.last.max()])))
+        first, last = show_stamps(self.axis.stamps(np.array([self.start.min(), self.last.max()])), self.schema.zone)
         return f"Panel({len(self)} series, {len(self.y)} rows, freq={self.schema.freq!r}, {first} .. {last})"
 
     @property

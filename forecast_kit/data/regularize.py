@@ -349,6 +349,7 @@ def _refuse_missing(rows: _Long, columns: dict[str, Floats], hint: str) -> None:
 
 def _places(rows: _Long, at: Ints) -> str:
     """Where something is wrong, as `id at stamp`, at most five places."""
-    names, stamps = rows.ids[rows.codes[at[:5]]].tolist(), show_stamps(rows.axis.stamps(rows.steps[at[:5]]))
+    names = rows.ids[rows.codes[at[:5]]].tolist()
+    stamps = show_stamps(rows.axis.stamps(rows.steps[at[:5]]), rows.schema.zone)
     shown = ", ".join(f"{name} at {stamp}" for name, stamp in zip(names, stamps, strict=True))
     return f"{shown} and {len(at) - 5} more" if len(at) > 5 else shown

@@ -264,7 +264,7 @@ def refuse_values(panel: Panel, bad: Bools, expected: str) -> None:
     if rows.size:
         series, first = np.unique(np.searchsorted(panel.indptr, rows, side="right") - 1, return_index=True)
         rows = rows[first]
-        stamps = show_stamps(panel.axis.stamps(panel.row_steps[rows[:5]]))
+        stamps = show_stamps(panel.axis.stamps(panel.row_steps[rows[:5]]), panel.schema.zone)
         places = [f"{panel.y[row]:.6g} in series {panel.ids[k : k + 1].tolist()[0]!r} at {stamp}"
                   for row, k, stamp in zip(rows, series, stamps, strict=False)]  # fmt: skip
         more = f" and in {len(rows) - 5} more series" if len(rows) > 5 else ""

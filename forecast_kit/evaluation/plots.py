@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from forecast_kit.core.forecast import Forecast
+from forecast_kit.data.frequency import wall_clock
 from forecast_kit.data.panel import Panel, positions
 from forecast_kit.errors import ArgumentError, name_some
 
@@ -50,19 +51,22 @@ def plot_forecast(
     for axis, name, k in zip(axes, names.tolist(), at, strict=False):
         (row,) = positions(recent.ids, np.asarray([name]))
         span = slice(recent.indptr[row], recent.indptr[row + 1])
+        ahead, zone = wall_clock(forecast.ds[k], forecast.zone), forecast.zone
         past = np.where(recent.observed[span], recent.y[span], np.nan)
-        axis.plot(recent.axis.stamps(recent.row_steps[span]), past, color=HISTORY, lw=1.2, label="history")
+        axis.plot(
+            wall_clock(recent.axis.stamps(recent.row_steps[span]), zone), past, color=HISTORY, lw=1.2, label="history"
+        )
         for low, high in fans:
             share = forecast.levels[high] - forecast.levels[low]
             axis.fill_between(
-                forecast.ds[k], forecast.quantiles[k, :, low], forecast.quantiles[k, :, high],
+                ahead, forecast.quantiles[k, :, low], forecast.quantiles[k, :, high],
                 color=FORECAST, alpha=0.22, lw=0, label=f"{share:.0%} interval",
             )  # fmt: skip
-        axis.plot(forecast.ds[k], forecast.mean[k], color=FORECAST, lw=1.6, label=f"forecast ({forecast.model})")
+        axis.plot(ahead, forecast.mean[k], color=FORECAST, lw=1.6, label=f"forecast ({forecast.model})")
         if actuals is not None:
             (row,) = positions(actuals.ids, np.asarray([name]))
             span = slice(actuals.indptr[row], actuals.indptr[row + 1])
-            stamps = actuals.axis.stamps(actuals.row_steps[span])
+            stamps = wall_clock(actuals.axis.stamps(actuals.row_steps[span]), zone)
             real = np.where(actuals.observed[span], actuals.y[span], np.nan)
             axis.plot(stamps, real, color=ACTUAL, lw=1.2, ls="--", label="actual")
         axis.set_title(str(name), loc="left", fontsize=10)

@@ -109,7 +109,7 @@ def log_dataset(client: MlflowClient, run_id: str, panel: Panel, name: str, sour
     """
     schema, (first, last) = (
         panel.schema,
-        show_stamps(panel.axis.stamps(np.array([panel.start.min(), panel.last.max()]))),
+        show_stamps(panel.axis.stamps(np.array([panel.start.min(), panel.last.max()])), panel.schema.zone),
     )
     profile = {"series": len(panel), "rows": len(panel.y), "first": first, "last": last, "freq": schema.freq}
     columns = [

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_kit import Panel, SeasonalNaive
+from forecast_kit import Panel, SeasonalNaive, plot_forecast
 from forecast_kit.data.covariates import CovariateEncoder
 from forecast_kit.errors import SchemaError, TimeIndexError
 
@@ -57,6 +57,23 @@ def test_frames_come_back_in_the_zone_that_was_stated(load_in_utc: pd.DataFrame)
     forecast = SeasonalNaive(horizon=48).fit(before).predict().to_frame()
     pd.testing.assert_series_equal(forecast["ds"], actual.to_frame()["ds"])
     pd.testing.assert_series_equal(forecast["ds"], before.future_frame(48)["ds"])
+
+
+def test_messages_tell_the_time_of_the_wall_clock(load_in_utc: pd.DataFrame) -> None:
+    local = load_in_utc.assign(ds=wall(load_in_utc)).drop(index=[100, 101])
+    with pytest.raises(TimeIndexError, match=r"missing steps: VIC at 2013-01-03 13:00:00\+11:00"):
+        Panel.from_frame(local, freq="30min", timezone=MELBOURNE)
+    panel = Panel.from_frame(load_in_utc.assign(ds=wall(load_in_utc)), freq="30min", timezone=MELBOURNE)
+    assert repr(panel).endswith("2013-01-01 11:00:00+11:00 .. 2014-01-01 10:30:00+11:00)")
+
+
+def test_pictures_show_the_time_of_the_wall_clock(load_in_utc: pd.DataFrame) -> None:
+    panel = Panel.from_frame(load_in_utc.assign(ds=wall(load_in_utc)), freq="30min", timezone=MELBOURNE)
+    train, test = panel.split(48)
+    figure = plot_forecast(SeasonalNaive(horizon=48).fit(train).predict(), train, actuals=test)
+    drawn = {str(line.get_label()): line.get_xdata() for line in figure.axes[0].get_lines()}
+    for label in ("actual", "forecast (SeasonalNaive)"):
+        np.testing.assert_array_equal(drawn[label], wall(load_in_utc).dt.tz_localize(None).tail(48))
 
 
 def test_calendar_features_tell_the_clock_on_the_wall(load_in_utc: pd.DataFrame) -> None:
