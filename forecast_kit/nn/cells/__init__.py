@@ -1,0 +1,1 @@
+"""Recurrent cells: pure steps, and the layers that hold their weights."""

@@ -1,0 +1,151 @@
+"""What every recurrent cell is: a pure step, and a layer that holds its weights."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from forecast_kit.errors import ArgumentError, nearest
+
+Weights = Mapping[str, Any]  # tensors by the name of the weight
+States = tuple[Any, ...]  # tensors, each [B, ...]
+
+
+class Cell(keras.layers.Layer):
+    """One step of a recurrence, `(x_t, state_(t-1)) -> (y_t, state_t)`, and its weights.
+
+    Usable in `keras.layers.RNN`, and faster through `forecast_kit.nn.recurrent`. A subclass creates its
+    weights in `build` and writes two pure functions of tensors:
+
+    - `project(x, w)`: what depends on the input alone, usually `x W + b`. It takes one step
+      `[B, F]` or all of them `[B, T, F]`, so that the whole sequence can be projected in one product;
+    - `step(p, states, w)`: from the projected input of a step `[B, P]` and the states to the output and
+      the new states.
+
+    Both see the weights as `w`, a mapping by name. Under a mixed policy matrices are in the compute
+    dtype, while states and everything that is added up stay in `float32`: a thousand steps in `float16`
+    drift. `keras.layers.RNN` carries states in the compute dtype all the same.
+
+    Args:
+        units: width of the output, U.
+        kernel_initializer, recurrent_initializer, bias_initializer: of the input matrices, of the
+            matrices between states, and of the biases.
+        seed: of the initialisers, where they are named by text.
+
+    Attributes:
+        state_sizes: the width of each state.
+    """
+
+    carries: ClassVar[tuple[str, ...]] = ("hidden",)  # what the states are, for messages and documentation
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
+            raise ArgumentError(f"units must be a whole number, at least 1; got {units!r}")
+        self.units = units
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.state_size = list(self.state_sizes)
+        self.output_size = units
+
+    # ---- to be written by each cell
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The width of each state."""
+        return (self.units,) * len(self.carries)
+
+    @abstractmethod
+    def project(self, x: Any, w: Weights) -> Any:
+        """`[..., P]` the part of the step that depends on the input `[..., F]` alone."""
+
+    @abstractmethod
+    def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
+        """The output `[B, U]` and the new states, from the projected input `[B, P]` and the states."""
+
+    # ---- what Keras and the door call
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
+        """One step: the output `[B, U]`, in the compute dtype, and the new states, in the dtype they came in."""
+        w = self.tensors()
+        before = tuple(ops.cast(state, "float32") if _is_low(state) else state for state in _tuple(states))
+        output, after = self.step(self.project(ops.cast(inputs, self.compute_dtype), w), before, w)
+        returned = [ops.cast(new, old.dtype) for new, old in zip(after, _tuple(states), strict=True)]
+        return ops.cast(output, self.compute_dtype), returned
+
+    def tensors(self) -> dict[str, Any]:
+        """The weights by name: matrices in the compute dtype, biases in that of the variable."""
+        return {
+            weight.name: ops.cast(weight, self.compute_dtype if weight.name.endswith("kernel") else self.carry_dtype)
+            for weight in self.weights
+        }
+
+    def get_initial_state(self, batch_size: Any) -> list[Any]:
+        """Zeros `[B, S]` for each state, carried in `float32` or wider."""
+        return [ops.zeros((batch_size, size), dtype=self.carry_dtype) for size in self.state_sizes]
+
+    @property
+    def carry_dtype(self) -> str:
+        """The dtype of the states: that of the variables, which a mixed policy leaves at `float32`."""
+        return str(self.variable_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        initializers = {
+            name: keras.initializers.serialize(getattr(self, name))
+            for name in ("kernel_initializer", "recurrent_initializer", "bias_initializer")
+        }
+        return {**super().get_config(), "units": self.units, **initializers}
+
+    # ---- for build
+
+    def _matrix(self, name: str, shape: tuple[int, ...], *, recurrent: bool = False) -> None:
+        """A weight of that name; initialised as input matrices are, or as those between states."""
+        initializer = self.recurrent_initializer if recurrent else self.kernel_initializer
+        setattr(self, name, self.add_weight(name=name, shape=shape, initializer=initializer))
+
+    def _bias(self, name: str, size: int, initializer: Any = None) -> None:
+        """A vector of that name."""
+        chosen = self.bias_initializer if initializer is None else initializer
+        setattr(self, name, self.add_weight(name=name, shape=(size,), initializer=chosen))
+
+
+def matmul(x: Any, kernel: Any) -> Any:
+    """`x @ kernel`, the product in the kernel's dtype, the result in `float32` or wider."""
+    if not _is_low(kernel):
+        return ops.matmul(x, kernel)
+    return ops.cast(ops.matmul(ops.cast(x, kernel.dtype), kernel), "float32")
+
+
+def activation_of(name: str | Callable[..., Any]) -> Callable[[Any], Any]:
+    """The activation function of that name in `keras.activations`, or the function itself.
+
+    Raises:
+        ArgumentError: Keras knows no activation of that name.
+    """
+    try:
+        return keras.activations.get(name)
+    except ValueError as error:
+        known = [key for key in dir(keras.activations) if not key.startswith("_")]
+        raise ArgumentError(f"unknown activation {name!r}.{nearest(str(name), known)}") from error
+
+
+def _is_low(tensor: Any) -> bool:
+    return keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
+
+
+def _tuple(states: Any) -> States:
+    return tuple(states) if isinstance(states, list | tuple) else (states,)
