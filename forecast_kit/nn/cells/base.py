@@ -81,10 +81,31 @@ class Cell(keras.layers.Layer):
     def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
         """One step: the output `[B, U]`, in the compute dtype, and the new states, in the dtype they came in."""
         w = self.tensors()
+        p = self.prepare(ops.cast(inputs, self.compute_dtype), w, training=training)
         before = tuple(ops.cast(state, "float32") if _is_low(state) else state for state in _tuple(states))
-        output, after = self.step(self.project(ops.cast(inputs, self.compute_dtype), w), before, w)
+        output, after = self.step(p, before, w)
         returned = [ops.cast(new, old.dtype) for new, old in zip(after, _tuple(states), strict=True)]
         return ops.cast(output, self.compute_dtype), returned
+
+    def prepare(self, x: Any, w: Weights, *, training: bool) -> Any:
+        """`[..., P]` what `step` takes: the projected input `[..., F]`, then noise where it is drawn."""
+        p = self.project(x, w)
+        if not self.noise_size:
+            return p
+        return ops.concatenate([p, self.noise(tuple(ops.shape(p)[:-1]), training=training)], axis=-1)
+
+    @property
+    def noise_size(self) -> int:
+        """How many random numbers a step takes."""
+        return 0
+
+    def noise(self, shape: tuple[Any, ...], *, training: bool) -> Any:
+        """`[..., noise_size]` random numbers for steps of that shape; asked for where `noise_size` is above 0."""
+        raise NotImplementedError
+
+    def begin(self, batch_size: Any, *, training: bool) -> States:
+        """The states before the first step of a sequence, `[B, S]` each."""
+        return tuple(self.get_initial_state(batch_size))
 
     def tensors(self) -> dict[str, Any]:
         """The weights by name: matrices in the compute dtype, biases in that of the variable."""
