@@ -83,6 +83,7 @@ class Cell(keras.layers.Layer):
         w = self.tensors()
         p = self.prepare(ops.cast(inputs, self.compute_dtype), w, training=training)
         before = tuple(ops.cast(state, "float32") if _is_low(state) else state for state in _tuple(states))
+        before = before if training else self.settle(before)
         output, after = self.step(p, before, w)
         returned = [ops.cast(new, old.dtype) for new, old in zip(after, _tuple(states), strict=True)]
         return ops.cast(output, self.compute_dtype), returned
@@ -106,6 +107,10 @@ class Cell(keras.layers.Layer):
     def begin(self, batch_size: Any, *, training: bool) -> States:
         """The states before the first step of a sequence, `[B, S]` each."""
         return tuple(self.get_initial_state(batch_size))
+
+    def settle(self, states: States) -> States:
+        """The states as they are outside training."""
+        return states
 
     def tensors(self) -> dict[str, Any]:
         """The weights by name: matrices in the compute dtype, biases in that of the variable."""

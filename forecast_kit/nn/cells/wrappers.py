@@ -49,6 +49,10 @@ class _Wrapper(Cell):
         """See `Cell`."""
         return self.cell.begin(batch_size, training=training)
 
+    def settle(self, states: States) -> States:
+        """See `Cell`."""
+        return self.cell.settle(states)
+
     @property
     def noise_size(self) -> int:
         """The inner cell's."""
@@ -132,12 +136,9 @@ class RecurrentDropout(_Wrapper):
         output, after = self.cell.step(p, (own[0] * mask, *own[1:]), w)
         return output, (*after, mask)
 
-    def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
-        """See `Cell`."""
-        if training:
-            return super().call(inputs, states, training=training)
-        output, after = super().call(inputs, [*states[:-1], ops.ones_like(states[-1])], training=training)
-        return output, [*after[:-1], states[-1]]
+    def settle(self, states: States) -> States:
+        """The inner cell's, and a mask that drops nothing."""
+        return (*self.cell.settle(states[:-1]), ops.ones_like(states[-1]))
 
     def get_initial_state(self, batch_size: Any) -> list[Any]:
         """The inner cell's, and a mask for this sequence."""
@@ -257,12 +258,24 @@ class Stacked(Cell):
         """See `Cell`."""
         after: list[Any] = []
         output = None
-        for k, cell in enumerate(self.cells):
-            own, states = states[: len(cell.state_sizes)], states[len(cell.state_sizes) :]
+        for k, (cell, own) in enumerate(zip(self.cells, self._split(states), strict=True)):
             p = p if k == 0 else cell.project(ops.cast(output, cell.compute_dtype), _part(w, k))
             output, new = cell.step(p, own, _part(w, k))
             after += new
         return output, tuple(after)
+
+    def _split(self, states: States) -> list[States]:
+        """The states of each cell."""
+        parts = []
+        for cell in self.cells:
+            own, states = states[: len(cell.state_sizes)], states[len(cell.state_sizes) :]
+            parts.append(own)
+        return parts
+
+    def settle(self, states: States) -> States:
+        """See `Cell`."""
+        parts = zip(self.cells, self._split(states), strict=True)
+        return tuple(state for cell, own in parts for state in cell.settle(own))
 
     def get_initial_state(self, batch_size: Any) -> list[Any]:
         """Those of all cells, in order."""

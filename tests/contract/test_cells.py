@@ -1,0 +1,264 @@
+"""What every recurrent cell promises, alone and wrapped, in every way of running it. For any backend of Keras."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import forecast_kit
+from forecast_kit.nn.cells.base import Cell
+from forecast_kit.nn.cells.gru import GRUCell
+from forecast_kit.nn.cells.lstm import LSTMCell
+from forecast_kit.nn.cells.wrappers import RecurrentDropout, Residual, Stacked, Zoneout
+from forecast_kit.nn.recurrent import bidirectional, recurrent
+
+F, U, T = 4, 4, 6
+
+PLAIN: dict[str, Callable[..., Cell]] = {"lstm": LSTMCell, "gru": GRUCell}
+CELLS: dict[str, Callable[..., Cell]] = {
+    **PLAIN,
+    **{f"residual_{name}": lambda units, cell=cell, **kw: Residual(cell(units, **kw)) for name, cell in PLAIN.items()},
+    **{
+        f"dropout_{name}": lambda units, cell=cell, **kw: RecurrentDropout(cell(units, **kw), 0.3, seed=1)
+        for name, cell in PLAIN.items()
+    },
+    **{
+        f"zoneout_{name}": lambda units, cell=cell, **kw: Zoneout(cell(units, **kw), 0.2, seed=1)
+        for name, cell in PLAIN.items()
+    },
+    "stacked": lambda units, **kw: Stacked([GRUCell(units + 1, **kw), LSTMCell(units, **kw)]),
+    "residual_of_dropout_of_lstm": lambda units, **kw: Residual(RecurrentDropout(LSTMCell(units, **kw), 0.2, seed=3)),
+}
+every = pytest.mark.parametrize("name", CELLS)
+SAME = 2e-6
+
+
+def sequence(batch: int = 3, length: int = T, features: int = F, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(batch, length, features)).astype(np.float32)
+
+
+def arrays(result: object) -> list[np.ndarray]:
+    return [ops.convert_to_numpy(t) for t in (result if isinstance(result, list | tuple) else [result])]
+
+
+def randomized(cell: Cell, seed: int = 7) -> Cell:
+    """The cell built on F features, with weights that are nowhere zero."""
+    rng = np.random.default_rng(seed)
+    if not cell.built:
+        cell.build((None, F))
+        cell.built = True
+    for weight in cell.weights:
+        if keras.backend.is_float_dtype(weight.dtype):
+            weight.assign(rng.normal(scale=0.5, size=weight.shape))
+    return cell
+
+
+@every
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_the_door_computes_what_keras_rnn_computes(name: str, return_sequences: bool) -> None:
+    cell, x = randomized(CELLS[name](U)), sequence()
+    ours = recurrent(cell, return_sequences=return_sequences, return_state=True)
+    theirs = keras.layers.RNN(cell, return_sequences=return_sequences, return_state=True)
+    states = len(cell.state_sizes) - ("dropout" in name)  # a mask is drawn anew
+    for one, other in zip(arrays(ours(x))[: 1 + states], arrays(theirs(x))[: 1 + states], strict=True):
+        np.testing.assert_allclose(one, other, atol=SAME)
+
+
+@every
+def test_the_last_output_is_the_last_of_all_outputs(name: str) -> None:
+    cell, x = randomized(CELLS[name](U)), sequence()
+    (every_one,) = arrays(recurrent(cell, return_sequences=True)(x))
+    (last,) = arrays(recurrent(cell)(x))
+    np.testing.assert_allclose(every_one[:, -1], last, atol=SAME)
+
+
+@every
+def test_a_sequence_in_chunks_is_the_sequence_at_once(name: str) -> None:
+    cell, x = randomized(CELLS[name](U)), sequence(length=9)
+    layer = recurrent(cell, return_sequences=True, return_state=True)
+    whole, *final = arrays(layer(x))
+    parts, states = [], None
+    for chunk in (x[:, :4], x[:, 4:5], x[:, 5:]):
+        part, *states = layer(chunk, initial_state=states)
+        parts.append(ops.convert_to_numpy(part))
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=SAME)
+    for one, other in zip(arrays(states), final, strict=True):
+        np.testing.assert_allclose(one, other, atol=SAME)
+
+
+@every
+def test_backwards_is_forwards_on_the_reversed_sequence(name: str) -> None:
+    cell, x = randomized(CELLS[name](U)), sequence()
+    (back,) = arrays(recurrent(cell, go_backwards=True, return_sequences=True)(x))
+    (forth,) = arrays(recurrent(cell, return_sequences=True)(x[:, ::-1]))
+    np.testing.assert_allclose(back, forth, atol=SAME)
+
+
+@every
+@pytest.mark.parametrize("dilation", [2, 3])
+def test_a_dilated_recurrence_is_that_of_each_interleaved_sequence(name: str, dilation: int) -> None:
+    cell, x = randomized(CELLS[name](U)), sequence()
+    (got,) = arrays(recurrent(cell, return_sequences=True, dilation=dilation)(x))
+    for k in range(dilation):
+        (expected,) = arrays(recurrent(cell, return_sequences=True)(x[:, k::dilation]))
+        np.testing.assert_allclose(got[:, k::dilation], expected, atol=SAME)
+    (last,) = arrays(recurrent(cell, dilation=dilation)(x))
+    np.testing.assert_allclose(last, got[:, -1], atol=SAME)
+
+
+@every
+def test_batch_and_length_may_vary(name: str) -> None:
+    layer = recurrent(randomized(CELLS[name](U)))
+    inputs = keras.Input((None, F))
+    model = keras.Model(inputs, layer(inputs))
+    for batch, length in ((3, 6), (1, 6), (5, 2)):
+        x = sequence(batch, length)
+        np.testing.assert_allclose(*arrays([model(x), layer(x)]), atol=SAME)
+
+
+@every
+def test_training_lowers_the_loss_on_remembering_the_first_step(name: str) -> None:
+    keras.utils.set_random_seed(3)
+    x = sequence(64, T, F, seed=5)
+    inputs = keras.Input((T, F))
+    model = keras.Model(inputs, keras.layers.Dense(1)(recurrent(CELLS[name](F))(inputs)))
+    model.compile(keras.optimizers.Adam(0.03), "mse", jit_compile=keras.backend.backend() == "jax")
+    losses = model.fit(x, x[:, 0, :1], epochs=12, batch_size=32, verbose=0).history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "stacked"])
+@pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 0.08), ("mixed_float16", 0.012)])
+def test_a_thousand_steps_in_mixed_precision_stay_close_to_full(name: str, policy: str, tolerance: float) -> None:
+    x, outputs = sequence(2, 1000), []
+    for dtype in ("float32", policy):
+        inputs = keras.Input((1000, F))
+        cell = randomized(CELLS[name](U, dtype=dtype))
+        model = keras.Model(inputs, recurrent(cell, return_sequences=True, return_state=True)(inputs))
+        output, *states = model.predict_on_batch(x)
+        assert {str(state.dtype) for state in states} == {"float32"}
+        assert str(output.dtype) == dtype.removeprefix("mixed_")
+        outputs.append(np.asarray(output, np.float32))
+    exact, ours = outputs
+    assert np.sqrt(((ours - exact) ** 2).mean()) < tolerance * max(1.0, exact.std())
+
+
+@every
+def test_a_cell_and_a_layer_are_what_their_configurations_say(name: str) -> None:
+    cell = CELLS[name](U)
+    again = type(cell).from_config(cell.get_config())
+    assert again.get_config() == cell.get_config()
+    layer = recurrent(cell, return_sequences=True, go_backwards=True, dilation=2)
+    assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+LOAD = """
+import pathlib, keras, numpy as np
+import forecast_kit.nn.recurrent, forecast_kit.nn.cells.wrappers, forecast_kit.nn.cells.gru, forecast_kit.nn.cells.lstm
+for file in sorted(pathlib.Path(".").glob("*.keras")):
+    x = np.load("x.npy")
+    np.save(file.with_suffix(".out.npy"), keras.ops.convert_to_numpy(keras.models.load_model(file)(x)))
+"""
+
+
+def test_a_saved_network_is_the_same_in_a_fresh_process(tmp_path: Path) -> None:
+    x = sequence()
+    np.save(tmp_path / "x.npy", x)
+    expected = {}
+    for name, cell in CELLS.items():
+        inputs = keras.Input((T, F))
+        hidden = bidirectional(randomized(cell(U)), return_sequences=True)(inputs)
+        model = keras.Model(inputs, recurrent(cell(2 * U))(hidden))
+        model.save(tmp_path / f"{name}.keras")
+        (expected[name],) = arrays(model(x))
+    source = str(Path(forecast_kit.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    for name, output in expected.items():
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.out.npy"), output, err_msg=name)
+
+
+# ---- wrappers
+
+
+def test_recurrent_dropout_drops_the_same_units_in_every_step_and_none_outside_training() -> None:
+    cell = randomized(RecurrentDropout(GRUCell(50), 0.4, seed=0))
+    states = cell.begin(200, training=True)
+    (mask,) = arrays(states[-1])
+    np.testing.assert_allclose(np.unique(mask), [0.0, 1 / 0.6], rtol=1e-6)
+    assert abs((mask == 0).mean() - 0.4) < 0.02
+    assert (ops.convert_to_numpy(cell.begin(3, training=False)[-1]) == 1).all()
+    layer, x = recurrent(cell, return_state=True), sequence(200)
+    *_, carried = layer(x, training=True)
+    np.testing.assert_allclose(np.unique(ops.convert_to_numpy(carried)), [0.0, 1 / 0.6], rtol=1e-6)
+    np.testing.assert_array_equal(*arrays([layer(x)[0], recurrent(cell.cell)(x)]))
+    assert (arrays(layer(x, training=True)[0])[0] != arrays(layer(x)[0])[0]).any()
+
+
+def test_recurrent_dropout_masks_the_state_before_each_step() -> None:
+    inner = randomized(LSTMCell(U))
+    cell, x, w = RecurrentDropout(inner, 0.5), sequence(), inner.tensors()
+    mask = np.random.default_rng(0).integers(0, 2, (3, U)).astype(np.float32) * 2
+    h, c = np.zeros((3, U), np.float32), np.zeros((3, U), np.float32)
+    for t in range(T):
+        _, (h, c) = inner.step(inner.project(x[:, t], w), (h * mask, c), w)
+    layer = recurrent(cell, return_state=True)
+    got = layer(x, initial_state=[np.zeros((3, U)), np.zeros((3, U)), mask])
+    for ours, theirs in zip(arrays(got[1:3]), arrays([h, c]), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=SAME)
+
+
+def test_zoneout_keeps_states_with_its_rate_and_takes_the_mean_outside_training() -> None:
+    inner = randomized(LSTMCell(60))
+    cell, x, w = Zoneout(inner, 0.25, seed=2), sequence(100), inner.tensors()
+    before = tuple(np.random.default_rng(1).normal(size=(100, 60)).astype(np.float32) for _ in range(2))
+    _, new = inner.step(inner.project(x[:, 0], w), before, w)
+    kept = recurrent(cell, return_state=True)(x[:, :1], initial_state=list(before), training=True)[1:]
+    for old, fresh, got in zip(before, arrays(new), arrays(kept), strict=True):
+        stays = np.isclose(got, old, atol=1e-6)
+        np.testing.assert_allclose(np.where(stays, fresh, got), fresh, atol=1e-6)
+        assert abs(stays.mean() - 0.25) < 0.02
+    mean = recurrent(cell, return_state=True)(x[:, :1], initial_state=list(before))[1:]
+    for old, fresh, got in zip(before, arrays(new), arrays(mean), strict=True):
+        np.testing.assert_allclose(got, 0.25 * old + 0.75 * fresh, atol=1e-6)
+
+
+def test_a_stack_is_one_layer_on_the_other() -> None:
+    cells, x = [randomized(GRUCell(5)), LSTMCell(U)], sequence()
+    cells[1].build((None, 5))
+    cells[1].built = True
+    (stack,) = arrays(recurrent(Stacked(cells), return_sequences=True)(x))
+    first = recurrent(cells[0], return_sequences=True)(x)
+    np.testing.assert_allclose(stack, arrays(recurrent(cells[1], return_sequences=True)(first))[0], atol=SAME)
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: LSTMCell(0), "units must be a whole number, at least 1; got 0"),
+        (lambda: Residual(GRUCell(3)).build((None, 4)), "the cell has 3 units, the input 4 features"),
+        (lambda: RecurrentDropout(GRUCell(3), 1.0), "rate must be at least 0 and below 1, got 1.0"),
+        (lambda: Residual("gru"), "Residual wraps a Cell of forecast_kit, got str"),
+        (lambda: Stacked([]), "Stacked takes a list of cells"),
+        (lambda: Stacked([Zoneout(GRUCell(3), 0.1)]), "wrap the stack instead"),
+        (lambda: recurrent(keras.layers.GRUCell(3)), "got GRUCell; use keras.layers.RNN"),
+        (lambda: recurrent(GRUCell(3), dilation=0), "dilation must be at least 1"),
+        (lambda: recurrent(GRUCell(3), dilation=4)(sequence()), "a multiple of 4 steps, got 6; pad it"),
+        (lambda: recurrent(GRUCell(3), route="fast"), "route must be 'auto' or 'scan'"),
+        (lambda: recurrent(LSTMCell(3))(sequence(), initial_state=[np.zeros((3, 3))]), "has 2 states"),
+    ],
+)
+def test_what_cannot_be_is_refused(make: Callable[[], object], complaint: str) -> None:
+    with pytest.raises((forecast_kit.errors.ArgumentError, ValueError), match=complaint):
+        make()
