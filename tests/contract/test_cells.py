@@ -209,12 +209,12 @@ def test_recurrent_dropout_drops_the_same_units_in_every_step_and_none_outside_t
 def test_recurrent_dropout_masks_the_state_before_each_step() -> None:
     inner = randomized(LSTMCell(U))
     cell, x, w = RecurrentDropout(inner, 0.5), sequence(), inner.tensors()
-    mask = np.random.default_rng(0).integers(0, 2, (3, U)).astype(np.float32) * 2
-    h, c = np.zeros((3, U), np.float32), np.zeros((3, U), np.float32)
+    mask = ops.convert_to_tensor(np.random.default_rng(0).integers(0, 2, (3, U)).astype(np.float32) * 2)
+    h, c = ops.zeros((3, U)), ops.zeros((3, U))
     for t in range(T):
         _, (h, c) = inner.step(inner.project(x[:, t], w), (h * mask, c), w)
     layer = recurrent(cell, return_state=True)
-    got = layer(x, initial_state=[np.zeros((3, U)), np.zeros((3, U)), mask])
+    got = layer(x, initial_state=[ops.zeros((3, U)), ops.zeros((3, U)), mask])
     for ours, theirs in zip(arrays(got[1:3]), arrays([h, c]), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=SAME)
 
@@ -223,7 +223,7 @@ def test_zoneout_keeps_states_with_its_rate_and_takes_the_mean_outside_training(
     inner = randomized(LSTMCell(60))
     cell, x, w = Zoneout(inner, 0.25, seed=2), sequence(100), inner.tensors()
     before = tuple(np.random.default_rng(1).normal(size=(100, 60)).astype(np.float32) for _ in range(2))
-    _, new = inner.step(inner.project(x[:, 0], w), before, w)
+    _, new = inner.step(inner.project(x[:, 0], w), tuple(map(ops.convert_to_tensor, before)), w)
     kept = recurrent(cell, return_state=True)(x[:, :1], initial_state=list(before), training=True)[1:]
     for old, fresh, got in zip(before, arrays(new), arrays(kept), strict=True):
         stays = np.isclose(got, old, atol=1e-6)

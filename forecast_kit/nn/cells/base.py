@@ -58,7 +58,6 @@ class Cell(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.state_size = list(self.state_sizes)
         self.output_size = units
 
     # ---- to be written by each cell
@@ -77,6 +76,11 @@ class Cell(keras.layers.Layer):
         """The output `[B, U]` and the new states, from the projected input `[B, P]` and the states."""
 
     # ---- what Keras and the door call
+
+    @property
+    def state_size(self) -> list[int]:
+        """The width of each state, as Keras asks for it."""
+        return list(self.state_sizes)
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
         """One step: the output `[B, U]`, in the compute dtype, and the new states, in the dtype they came in."""

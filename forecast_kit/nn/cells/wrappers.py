@@ -18,14 +18,13 @@ class _Wrapper(Cell):
     def __init__(self, cell: Cell, **kwargs: Any) -> None:
         if not isinstance(cell, Cell):
             raise ArgumentError(f"{type(self).__name__} wraps a Cell of forecast_kit, got {type(cell).__name__}")
-        self._inner = cell  # before Keras looks at attributes: state_sizes needs it
         super().__init__(cell.units, **{"dtype": cell.dtype_policy, **kwargs})
         self.cell = cell
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """The inner cell's."""
-        return self._inner.state_sizes
+        return self.cell.state_sizes
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds the inner cell, unless somebody has."""
@@ -128,7 +127,7 @@ class RecurrentDropout(_Wrapper):
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """The inner cell's, and the mask's."""
-        return (*super().state_sizes, self._inner.state_sizes[0])
+        return (*super().state_sizes, self.cell.state_sizes[0])
 
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""
@@ -146,12 +145,12 @@ class RecurrentDropout(_Wrapper):
 
     def begin(self, batch_size: Any, *, training: bool) -> States:
         """See `Cell`."""
-        size = self._inner.state_sizes[0]
+        size = self.cell.state_sizes[0]
         mask = self._mask(batch_size) if training else ops.ones((batch_size, size), dtype=self.carry_dtype)
         return (*self.cell.begin(batch_size, training=training), mask)
 
     def _mask(self, batch_size: Any) -> Any:
-        ones = ops.ones((batch_size, self._inner.state_sizes[0]), dtype=self.carry_dtype)
+        ones = ops.ones((batch_size, self.cell.state_sizes[0]), dtype=self.carry_dtype)
         return keras.random.dropout(ones, self.rate, seed=self.generator)
 
     def get_config(self) -> dict[str, Any]:
@@ -229,14 +228,13 @@ class Stacked(Cell):
             raise ArgumentError(f"Stacked takes a list of cells of forecast_kit, got {cells!r}")
         if any(cell.noise_size for cell in cells):
             raise ArgumentError("a cell that draws noise in every step cannot be stacked; wrap the stack instead")
-        self._parts = tuple(cells)  # before Keras looks at attributes: state_sizes needs it
         super().__init__(cells[-1].units, **{"dtype": cells[0].dtype_policy, **kwargs})
         self.cells = list(cells)
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """Those of all cells, in order."""
-        return tuple(size for cell in self._parts for size in cell.state_sizes)
+        return tuple(size for cell in self.cells for size in cell.state_sizes)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds each cell on the one before."""
