@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from forecast_kit.errors import ArgumentError
+
 
 @keras.saving.register_keras_serializable("forecast_kit")
 class WindowScale(keras.layers.Layer):
@@ -113,6 +115,54 @@ class OneHot(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "sizes": list(self.sizes)}
+
+
+@keras.saving.register_keras_serializable("forecast_kit")
+class TimePooling(keras.layers.Layer):
+    """One vector for a whole sequence.
+
+    `"last"`: the last step. `"mean"` and `"max"`: over all steps. `"attention"`: a mean whose weights
+    are learned, `a_t = softmax_t(v . tanh(x_t W))`, `sum_t a_t x_t`.
+
+    Args:
+        mode: `"last"`, `"mean"`, `"max"` or `"attention"`.
+        units: width of `W`; by default that of the input.
+
+    Raises:
+        ArgumentError: the mode is unknown.
+
+    Call: `[B, T, D]` -> `[B, D]`.
+
+    Source of the attention: Bahdanau, Cho and Bengio (2015), section 3.1, without a query.
+    """
+
+    def __init__(self, mode: str = "last", *, units: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if mode not in ("last", "mean", "max", "attention"):
+            raise ArgumentError(f"mode must be 'last', 'mean', 'max' or 'attention', got {mode!r}")
+        self.mode, self.units = mode, units
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights of the attention."""
+        if self.mode == "attention":
+            width = self.units or input_shape[-1]
+            self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], width))
+            self.context = self.add_weight(name="context", shape=(width,), initializer="random_normal")
+
+    def call(self, x: Any) -> Any:
+        """The vector of each sequence."""
+        if self.mode == "last":
+            return x[:, -1]
+        if self.mode == "mean":
+            return ops.mean(x, axis=1)
+        if self.mode == "max":
+            return ops.max(x, axis=1)
+        scores = ops.sum(ops.tanh(ops.matmul(x, self.kernel)) * self.context, axis=-1, keepdims=True)
+        return ops.sum(ops.softmax(scores, axis=1) * x, axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "mode": self.mode, "units": self.units}
 
 
 def _weighted_mean(values: Any, weights: Any, *, otherwise: Any = 0.0) -> Any:

@@ -18,7 +18,7 @@ from forecast_kit.nn.cells.base import Cell
 from forecast_kit.nn.cells.gru import GRUCell
 from forecast_kit.nn.cells.lstm import LSTMCell
 from forecast_kit.nn.cells.wrappers import RecurrentDropout, Residual, Stacked, Zoneout
-from forecast_kit.nn.recurrent import bidirectional, recurrent
+from forecast_kit.nn.recurrent import Recurrence, bidirectional, recurrent
 
 F, U, T = 4, 4, 6
 
@@ -187,6 +187,52 @@ def test_a_saved_network_is_the_same_in_a_fresh_process(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for name, output in expected.items():
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.out.npy"), output, err_msg=name)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")  # the harness's own generator
+def test_keras_own_harness_for_layers_passes(name: str) -> None:
+    from keras.src import testing
+
+    cell = CELLS[name](U)
+    cell.build((None, F))
+    harness = testing.TestCase()
+    harness.setUp()
+    harness.run_layer_test(
+        Recurrence, init_kwargs={"cell": CELLS[name](U), "return_sequences": True}, input_shape=(3, T, F),
+        expected_output_shape=(3, T, U), expected_num_trainable_weights=len(cell.weights),
+        expected_num_non_trainable_weights=0, supports_masking=False, custom_objects={"Recurrence": Recurrence},
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="gradients are asked of a TensorFlow tape")
+@every
+@pytest.mark.parametrize("way", ["eager", "graph", "xla"])
+def test_gradients_are_those_of_keras_rnn(name: str, way: str) -> None:
+    import tensorflow as tf
+
+    cell, x = randomized(CELLS[name](U)), tf.constant(sequence())
+    rng = np.random.default_rng(2)
+    starts = [tf.constant(rng.normal(size=(3, size)), tf.float32) for size in cell.state_sizes]
+    pulls = [tf.constant(rng.normal(size=(3, T, U)), tf.float32)]
+    pulls += [tf.constant(rng.normal(size=(3, size)), tf.float32) for size in cell.state_sizes]
+    layers = recurrent(cell, return_sequences=True, return_state=True), keras.layers.RNN(
+        cell, return_sequences=True, return_state=True
+    )  # fmt: skip
+
+    def gradients(layer: keras.layers.Layer) -> list:
+        with tf.GradientTape() as tape:
+            tape.watch([x, *starts])
+            # `training` so that a mask that is given is used; noise is drawn anew and must not be.
+            results = layer(x, initial_state=starts, training="dropout" in name)
+            total = tf.add_n([tf.reduce_sum(r * pull) for r, pull in zip(results, pulls, strict=True)])
+        return tape.gradient(total, [x, *starts, *cell.trainable_weights], unconnected_gradients="zero")
+
+    ours, theirs = (
+        (tf.function(gradients, jit_compile=way == "xla") if way != "eager" else gradients)(layer) for layer in layers
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 # ---- wrappers

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from forecast_kit.nn.blocks import OneHot, SeasonalLookback, WindowScale
+from forecast_kit.errors import ArgumentError
+from forecast_kit.nn.blocks import OneHot, SeasonalLookback, TimePooling, WindowScale
 
 
 def windows(rng: np.random.Generator, hidden: float) -> tuple[np.ndarray, np.ndarray]:
@@ -66,3 +67,20 @@ def test_categories_become_indicators_and_numbers_stay() -> None:
     np.testing.assert_array_equal(got, [[[0.5, 0, 0, 1, -1, 1, 0]], [[1.5, 1, 0, 0, 3, 0, 1]]])
     again = OneHot.from_config(OneHot((0, 3)).get_config())
     assert again.sizes == (0, 3)
+
+
+def test_pooling_over_time_is_a_loop_over_sequences() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
+    expected = {"last": x[:, -1], "mean": x.mean(axis=1), "max": x.max(axis=1)}
+    for mode, values in expected.items():
+        np.testing.assert_allclose(ops.convert_to_numpy(TimePooling(mode)(x)), values, rtol=1e-6)
+    layer = TimePooling("attention", units=6)
+    got = ops.convert_to_numpy(layer(x))
+    kernel, context = map(ops.convert_to_numpy, layer.weights)
+    for b in range(3):
+        scores = np.array([context @ np.tanh(x[b, t] @ kernel) for t in range(5)])
+        shares = np.exp(scores) / np.exp(scores).sum()
+        np.testing.assert_allclose(got[b], shares @ x[b], rtol=1e-5)
+    assert TimePooling.from_config(layer.get_config()).get_config() == layer.get_config()
+    with pytest.raises(ArgumentError, match="mode must be 'last', 'mean', 'max' or 'attention', got 'sum'"):
+        TimePooling("sum")
