@@ -27,7 +27,7 @@ def recurrent(
     """The layer that runs the cell over a sequence. See `Recurrence`.
 
     >>> from forecast_kit.nn.cells.lstm import LSTMCell
-    >>> recurrent(LSTMCell(8), return_sequences=True)(ops.ones((2, 5, 3))).shape
+    >>> tuple(recurrent(LSTMCell(8), return_sequences=True)(ops.ones((2, 5, 3))).shape)
     (2, 5, 8)
     """
     return Recurrence(
@@ -47,7 +47,7 @@ def bidirectional(cell: Cell, *, merge_mode: str | None = "concat", **kwargs: An
     Source: Schuster and Paliwal (1997), Bidirectional Recurrent Neural Networks.
 
     >>> from forecast_kit.nn.cells.gru import GRUCell
-    >>> bidirectional(GRUCell(8))(ops.ones((2, 5, 3))).shape
+    >>> tuple(bidirectional(GRUCell(8))(ops.ones((2, 5, 3))).shape)
     (2, 16)
     """
     return keras.layers.Bidirectional(recurrent(cell, **kwargs), merge_mode=merge_mode)

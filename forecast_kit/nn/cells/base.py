@@ -160,6 +160,17 @@ def matmul(x: Any, kernel: Any) -> Any:
     return ops.cast(ops.matmul(ops.cast(x, kernel.dtype), kernel), "float32")
 
 
+def open_forget_gate(cell: Cell) -> Callable[..., Any]:
+    """An initialiser of biases `[4U]`, i, f, g, o: those of `f` are 1, the others as the cell's own begin."""
+
+    def initialize(shape: tuple[int, ...], *args: Any, **kwargs: Any) -> Any:
+        u = cell.units
+        rest = cell.bias_initializer((3 * u,), *args, **kwargs)
+        return ops.concatenate([rest[:u], ops.ones((u,), dtype=rest.dtype), rest[u:]])
+
+    return initialize
+
+
 def activation_of(name: str | Callable[..., Any]) -> Callable[[Any], Any]:
     """The activation function of that name in `keras.activations`, or the function itself.
 

@@ -219,7 +219,7 @@ class Stacked(Cell):
         ArgumentError: there is none, or one is no `Cell`, or draws noise in every step.
 
     >>> from forecast_kit.nn.cells.gru import GRUCell
-    >>> keras.layers.RNN(Stacked([GRUCell(4), Residual(GRUCell(4))]))(ops.ones((2, 5, 3))).shape
+    >>> tuple(keras.layers.RNN(Stacked([GRUCell(4), Residual(GRUCell(4))]))(ops.ones((2, 5, 3))).shape)
     (2, 4)
     """
 
