@@ -11,9 +11,9 @@ from keras import layers, ops
 from forecast_kit import typing as fk
 from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.blocks import OneHot, SeasonalLookback, WindowScale
+from forecast_kit.nn.cells import check_cell, make_cell
 from forecast_kit.nn.heads import QuantileHead
-
-_CELLS = {"lstm": layers.LSTM, "gru": layers.GRU}
+from forecast_kit.nn.recurrent import recurrent
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Recurrent:
     """A recurrent network: its state after the input window gives all steps of the horizon at once.
 
     Args:
-        cell: `"lstm"` or `"gru"`.
+        cell: what `forecast_kit.nn.cells.make_cell` knows: `"lstm"`, `"gru"`, `"rnn"`, `"peephole_lstm"`,
+            `"min_gru"` and others.
         units: width of the state, U.
         layers: recurrent layers, one on the other.
         segment: steps that the cell reads at once. 1 reads step by step; a whole season (24 for hourly
@@ -36,7 +37,7 @@ class Recurrent:
         ArgumentError: an argument is out of range.
     """
 
-    cell: Literal["lstm", "gru"] = "lstm"
+    cell: str = "lstm"
     units: int = 64
     layers: int = 1
     segment: int = 1
@@ -45,8 +46,7 @@ class Recurrent:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.cell not in _CELLS:
-            raise ArgumentError(f"cell must be one of {', '.join(_CELLS)}, got {self.cell!r}")
+        check_cell(self.cell)
         for name in ("units", "layers", "segment", "hidden"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -107,10 +107,11 @@ def build_network(spec: Recurrent, shapes: Shapes, head: QuantileHead, *, seed: 
     x = layers.Reshape((steps, -1))(layers.Concatenate()(channels))  # [B, T / segment, segment * channels]
     for k in range(spec.layers):
         last = k == spec.layers - 1
-        x = _CELLS[spec.cell](
-            spec.units, return_sequences=not last, kernel_initializer=seeds.next("glorot"),
+        cell = make_cell(
+            spec.cell, spec.units, kernel_initializer=seeds.next("glorot"),
             recurrent_initializer=seeds.next("orthogonal"),
-        )(x)  # fmt: skip
+        )  # fmt: skip
+        x = recurrent(cell, return_sequences=not last)(x)
         if spec.dropout:
             x = layers.Dropout(spec.dropout, seed=seeds.number())(x)
     if shapes.static:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import ops
 
 from forecast_kit.errors import ArgumentError
-from forecast_kit.nn.cells.base import Cell, States
-from forecast_kit.nn.loops import scan
-
-Route = Literal["auto", "scan"]
+from forecast_kit.nn import routes
+from forecast_kit.nn.cells.base import Cell
 
 
 def recurrent(
@@ -21,7 +19,7 @@ def recurrent(
     return_state: bool = False,
     go_backwards: bool = False,
     dilation: int = 1,
-    route: Route = "auto",
+    route: routes.Name = "auto",
     name: str | None = None,
 ) -> Recurrence:
     """The layer that runs the cell over a sequence. See `Recurrence`.
@@ -70,7 +68,13 @@ class Recurrence(keras.layers.Layer):
         go_backwards: whether the sequence is read from its end; outputs are in the order of reading.
         dilation: steps between a state and the one that it comes from, d: d interleaved sequences are
             run side by side. T must be a multiple of d; with `return_state` d must be 1.
-        route: `"auto"` for the quickest, `"scan"` for the plain loop of the backend.
+        route: how the sequence is run. `"auto"` is the quickest for cell, backend, device and dtype, one of:
+            `"scan"`, the loop of the backend, which runs everything;
+            `"kernel"`, TensorFlow on a CPU in full precision, T known: loops compiled by XLA with gradients of
+            their own, parts of the batch side by side. Inside a model that is compiled as a whole the parts
+            run one after another, so `model.compile(jit_compile=False)`;
+            `"associative"`, all steps of a linear recurrence (`MinGRUCell`, `MinLSTMCell`) in parallel;
+            `"native"`, what the backend has for LSTM and GRU: cuDNN on a GPU.
 
     Call: sequence `[B, T, F]`, initial_state (a list of `[B, S]`), training.
 
@@ -88,7 +92,7 @@ class Recurrence(keras.layers.Layer):
         return_state: bool = False,
         go_backwards: bool = False,
         dilation: int = 1,
-        route: Route = "auto",
+        route: routes.Name = "auto",
         **kwargs: Any,
     ) -> None:
         if not isinstance(cell, Cell):
@@ -97,11 +101,12 @@ class Recurrence(keras.layers.Layer):
         super().__init__(autocast=False, **{"dtype": cell.dtype_policy, **kwargs})
         if dilation < 1 or (dilation > 1 and return_state):
             raise ArgumentError(f"dilation must be at least 1, and 1 where states are returned; got {dilation}")
-        if route not in ("auto", "scan"):
-            raise ArgumentError(f"route must be 'auto' or 'scan', got {route!r}")
+        if route not in routes.NAMES:
+            raise ArgumentError(f"route must be one of {', '.join(routes.NAMES)}; got {route!r}")
         self.cell = cell
         self.return_sequences, self.return_state, self.go_backwards = return_sequences, return_state, go_backwards
         self.dilation, self.route = dilation, route
+        self.supports_jit = routes.compiles(route, cell)
         self.stateful = False  # keras.layers.Bidirectional asks
 
     def build(self, sequence_shape: tuple[int | None, ...], initial_state_shape: Any = None) -> None:
@@ -121,23 +126,12 @@ class Recurrence(keras.layers.Layer):
             states = self.cell.begin(ops.shape(x)[0], training=training)
         else:
             states = tuple(ops.cast(state, self.cell.carry_dtype) for state in self._given(initial_state))
-        outputs, last, states = self._run(x, states, training=training)
+        wanted = routes.Wanted(training, every=self.return_sequences or self.dilation > 1)
+        output, states = routes.route_of(self.route, self.cell, x)(self.cell, x, states, wanted)
         if self.dilation > 1:
-            outputs, last = self._restore(outputs)
-        result = ops.cast(outputs if self.return_sequences else last, self.compute_dtype)
+            output = self._restore(output)
+        result = ops.cast(output, self.compute_dtype)
         return [result, *states] if self.return_state else result
-
-    def _run(self, x: Any, states: States, *, training: bool) -> tuple[Any, Any, States]:
-        """All outputs `[B, T, U]` (None where nobody asks), the last one `[B, U]`, and the final states."""
-        return self._scan(x, states, training=training)
-
-    def _scan(self, x: Any, states: States, *, training: bool) -> tuple[Any, Any, States]:
-        """By the backend's own loop."""
-        w = self.cell.tensors()
-        p = self.cell.prepare(x, w, training=training)
-
-        outputs, states = scan(lambda p_t, before: self.cell.step(p_t, before, w), p, states)
-        return outputs, outputs[:, -1], states
 
     def _interleave(self, x: Any) -> Any:
         """`[B, T, F]` as `[B d, T / d, F]`: every d-th step is a sequence of its own."""
@@ -149,12 +143,13 @@ class Recurrence(keras.layers.Layer):
         x = ops.reshape(x, (-1, length // d, d, features))
         return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, length // d, features))
 
-    def _restore(self, outputs: Any) -> tuple[Any, Any]:
-        """Outputs `[B d, T / d, U]` as `[B, T, U]`, and the last of them."""
+    def _restore(self, outputs: Any) -> Any:
+        """Outputs `[B d, T / d, U]` as `[B, T, U]`, or the last of them."""
         d, (steps, units) = self.dilation, outputs.shape[1:]
-        outputs = ops.transpose(ops.reshape(outputs, (-1, d, steps, units)), (0, 2, 1, 3))
-        outputs = ops.reshape(outputs, (-1, steps * d, units))
-        return outputs, outputs[:, -1]
+        outputs = ops.reshape(outputs, (-1, d, steps, units))
+        if not self.return_sequences:
+            return outputs[:, -1, -1]
+        return ops.reshape(ops.transpose(outputs, (0, 2, 1, 3)), (-1, steps * d, units))
 
     def _given(self, initial_state: Any) -> list[Any]:
         states = list(initial_state) if isinstance(initial_state, list | tuple) else [initial_state]

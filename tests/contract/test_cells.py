@@ -229,7 +229,7 @@ def test_keras_own_harness_for_layers_passes(name: str) -> None:
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="gradients are asked of a TensorFlow tape")
 @every
-@pytest.mark.parametrize("way", ["eager", "xla"])
+@pytest.mark.parametrize("way", ["eager", "graph", "xla"])
 def test_gradients_are_those_of_keras_rnn(name: str, way: str) -> None:
     import tensorflow as tf
 
@@ -251,10 +251,63 @@ def test_gradients_are_those_of_keras_rnn(name: str, way: str) -> None:
         return tape.gradient(total, [x, *starts, *cell.trainable_weights], unconnected_gradients="zero")
 
     ours, theirs = (
-        (tf.function(gradients, jit_compile=True) if way == "xla" else gradients)(layer) for layer in layers
+        (gradients if way == "eager" else tf.function(gradients, jit_compile=way == "xla"))(layer) for layer in layers
     )
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="kernels are for TensorFlow")
+@every
+def test_in_double_precision_gradients_of_the_kernel_are_finite_differences(name: str) -> None:
+    import tensorflow as tf
+
+    cell = randomized(CELLS[name](U, dtype="float64"))
+    layer = recurrent(cell, return_sequences=True, return_state=True, route="kernel")
+    weights = cell.trainable_weights
+    rng = np.random.default_rng(4)
+    states = [(3, size) for size in cell.state_sizes]
+    at = [0.5 * rng.normal(size=shape) for shape in [(3, T, F), *states, *(weight.shape for weight in weights)]]
+    pulls = [tf.constant(rng.normal(size=shape)) for shape in [(3, T, U), *states]]
+
+    @tf.function
+    def value_and_gradients(given: list) -> tuple:
+        for weight, value in zip(weights, given[1 + len(states) :], strict=True):
+            weight.assign(value)
+        inputs = given[: 1 + len(states)]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            # Outside training zoneout takes the mean, which is smooth; a dropout mask is one of the states.
+            results = layer(inputs[0], initial_state=inputs[1:], training="dropout" in name)
+            total = tf.add_n([tf.reduce_sum(r * pull) for r, pull in zip(results, pulls, strict=True)])
+        return total, tape.gradient(total, [*inputs, *weights], unconnected_gradients="zero")
+
+    _, gradients = value_and_gradients([tf.constant(a) for a in at])
+    for k, gradient in enumerate(gradients):
+        direction, by = rng.normal(size=at[k].shape), 1e-6
+        moved = [[a + sign * by * direction if j == k else a for j, a in enumerate(at)] for sign in (1, -1)]
+        above, below = (float(value_and_gradients([tf.constant(a) for a in arrays])[0]) for arrays in moved)
+        expected = float(np.sum(gradient * direction))
+        assert (above - below) / (2 * by) == pytest.approx(expected, rel=1e-6, abs=1e-6), (k, name)
+
+
+def routes_of(name: str) -> list[str]:
+    """The routes, beside the plain loop, that a cell can take on this backend."""
+    backend, linear = keras.backend.backend(), name in ("min_gru", "min_lstm")
+    native = name in ("lstm", "gru") and backend == "torch"
+    return ["kernel"] * (backend == "tensorflow") + ["associative"] * linear + ["native"] * native
+
+
+@pytest.mark.parametrize(("name", "route"), [(name, route) for name in CELLS for route in routes_of(name)])
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_every_route_computes_what_the_plain_loop_computes(name: str, route: str, return_sequences: bool) -> None:
+    cell, x = randomized(CELLS[name](U)), sequence()
+    rng = np.random.default_rng(5)
+    starts = [rng.normal(size=(3, size)).astype(np.float32) for size in cell.state_sizes]
+    layers = [recurrent(cell, return_sequences=return_sequences, return_state=True, route=r) for r in ("scan", route)]
+    plain, other = (arrays(layer(x, initial_state=starts)) for layer in layers)
+    for one, two in zip(plain, other, strict=True):
+        np.testing.assert_allclose(one, two, atol=SAME)
 
 
 # ---- wrappers
@@ -323,7 +376,10 @@ def test_a_stack_is_one_layer_on_the_other() -> None:
         (lambda: recurrent(keras.layers.GRUCell(3)), "got GRUCell; use keras.layers.RNN"),
         (lambda: recurrent(GRUCell(3), dilation=0), "dilation must be at least 1"),
         (lambda: recurrent(GRUCell(3), dilation=4)(sequence()), "a multiple of 4 steps, got 6; pad it"),
-        (lambda: recurrent(GRUCell(3), route="fast"), "route must be 'auto' or 'scan'"),
+        (lambda: recurrent(GRUCell(3), route="fast"), "route must be one of auto, scan, kernel"),
+        (lambda: recurrent(GRUCell(3), route="associative")(sequence()), "whose recurrence is linear, MinGRUCell and"),
+        (lambda: recurrent(MinGRUCell(3), route="native")(sequence()), "runs LSTMCell and GRUCell, not MinGRUCell"),
+        (lambda: recurrent(GRUCell(3, dtype="mixed_float16"), route="kernel")(sequence()), "route 'kernel' "),
         (lambda: recurrent(LSTMCell(3))(sequence(), initial_state=[np.zeros((3, 3))]), "has 2 states"),
     ],
 )

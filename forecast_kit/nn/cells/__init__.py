@@ -1,5 +1,8 @@
 """Recurrent cells: pure steps, and the layers that hold their weights."""
 
+from typing import Any
+
+from forecast_kit.errors import ArgumentError, nearest
 from forecast_kit.nn.cells.base import Cell
 from forecast_kit.nn.cells.elman import ElmanCell
 from forecast_kit.nn.cells.gru import GRUCell, GRUResetBeforeCell, InputGatedGRUCell, OutputGatedGRUCell
@@ -9,8 +12,49 @@ from forecast_kit.nn.cells.normalized import LayerNormGRUCell, LayerNormLSTMCell
 from forecast_kit.nn.cells.smoothing import HoltWintersCell
 from forecast_kit.nn.cells.wrappers import RecurrentDropout, Residual, Stacked, Zoneout
 
+CELLS: dict[str, type[Cell]] = {
+    "rnn": ElmanCell,
+    "lstm": LSTMCell,
+    "peephole_lstm": PeepholeLSTMCell,
+    "gru": GRUCell,
+    "gru_reset_before": GRUResetBeforeCell,
+    "output_gated_gru": OutputGatedGRUCell,
+    "input_gated_gru": InputGatedGRUCell,
+    "min_gru": MinGRUCell,
+    "min_lstm": MinLSTMCell,
+    "mgu": MGUCell,
+    "layer_norm_lstm": LayerNormLSTMCell,
+    "layer_norm_gru": LayerNormGRUCell,
+    "slstm": SLSTMCell,
+}
+
+
+def check_cell(name: str) -> None:
+    """Raises an `ArgumentError` unless `make_cell` knows the name."""
+    if name not in CELLS:
+        raise ArgumentError(f"cell must be one of {', '.join(CELLS)}; got {name!r}.{nearest(str(name), list(CELLS))}")
+
+
+def make_cell(name: str, units: int, **options: Any) -> Cell:
+    """The cell of that name, with `units` units.
+
+    Args:
+        name: a key of `CELLS`.
+        units: width of the output, U.
+        options: what the class takes besides, see there.
+
+    Raises:
+        ArgumentError: there is no such cell, or an option is out of range.
+
+    >>> make_cell("peephole_lstm", 8, diagonal=False).units
+    8
+    """
+    check_cell(name)
+    return CELLS[name](units, **options)
+
+
 __all__ = [
-    "Cell",
+    "Cell", "CELLS", "check_cell", "make_cell",
     "ElmanCell",
     "LSTMCell", "PeepholeLSTMCell",
     "GRUCell", "GRUResetBeforeCell", "OutputGatedGRUCell", "InputGatedGRUCell",
