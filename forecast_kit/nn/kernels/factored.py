@@ -179,6 +179,16 @@ def _before(h0: Any, hs: Any) -> Any:
     return tf.concat([h0[None], hs[:-1]], 0)
 
 
+def _of_weights(x: Any, saved: Any, deltas: Any) -> Any:
+    """`[F + U + 1, K]`: the sum over all steps of [x_t, h_(t-1), 1]^T D_t.
+
+    One product, though the GRU does not need all of it: to cut the deltas into blocks costs more.
+    """
+    xs, before = time_major(x), _before(*saved[:2])
+    left = tf.concat([xs, before, tf.ones_like(xs[:, :, :1])], 2)
+    return tf.matmul(rows_of(left), rows_of(deltas), transpose_a=True)
+
+
 def _through_inputs(deltas: Any, w: Any) -> Any:
     """`[B, T, F]`: D W^T, from the deltas `[T, B, K]`."""
     dx = tf.matmul(rows_of(deltas), w, transpose_b=True)
@@ -247,10 +257,7 @@ def _lstm_backward(d_outputs: Any, d_states: Any, x: Any, saved: Any, weights: A
 
 
 def _lstm_weight_gradients(x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
-    xs, before = time_major(x), _before(*saved[:2])
-    left = tf.concat([xs, before, tf.ones_like(xs[:, :, :1])], 2)
-    found = tf.matmul(rows_of(left), rows_of(deltas), transpose_a=True)
-    f, u = x.shape[2], before.shape[2]
+    found, f, u = _of_weights(x, saved, deltas), x.shape[2], saved[0].shape[1]
     return found[:f], found[f : f + u], found[f + u]
 
 
@@ -319,13 +326,9 @@ def _gru_backward(d_outputs: Any, d_states: Any, x: Any, saved: Any, weights: An
 
 
 def _gru_weight_gradients(x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
-    before = _before(*saved[:2])
-    units, d = before.shape[2], rows_of(deltas)
-    du = tf.matmul(rows_of(before), d[:, : 3 * units], transpose_a=True)
-    dw = tf.matmul(rows_of(time_major(x)), d[:, units:], transpose_a=True)
-    db = tf.reduce_sum(d, 0)
-    # v, z, r -> z, r, v
-    return dw, tf.roll(du, -units, axis=1), tf.stack([db[units:], tf.roll(db[: 3 * units], -units, axis=0)])
+    found, f, u = _of_weights(x, saved, deltas), x.shape[2], saved[0].shape[1]
+    of_state = tf.roll(found[f:, : 3 * u], -u, axis=1)  # v, z, r -> z, r, v
+    return found[:f, u:], of_state[:u], tf.stack([found[f + u, u:], of_state[u]])
 
 
 def _gru_input_gradients(x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
