@@ -14,7 +14,7 @@ from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.cells.gru import GRUCell
 from forecast_kit.nn.cells.lstm import LSTMCell
 from forecast_kit.nn.kernels import factored
-from forecast_kit.nn.kernels.factored import gru, linear_recurrence, lstm
+from forecast_kit.nn.kernels.factored import gru, lstm
 from forecast_kit.nn.kernels.generic import GenericCore
 from forecast_kit.nn.kernels.streams import row_counts
 
@@ -161,23 +161,6 @@ def differences(function: Callable[..., Any], arguments: list[Any], k: int, by: 
     return found
 
 
-def test_the_linear_recurrence_is_its_loop_in_numpy_and_its_gradients_are_finite_differences() -> None:
-    rng = np.random.default_rng(0)
-    a, b, h0 = (tf.constant(rng.normal(size=size)) for size in ((3, 4, 2), (3, 4, 2), (3, 2)))
-    h, states = h0.numpy(), []
-    for t in range(4):
-        h = a.numpy()[:, t] * h + b.numpy()[:, t]
-        states.append(h)
-
-    def function(*arguments: Any) -> Any:
-        return (linear_recurrence(*arguments, streams=2),)
-
-    (outputs,), found = gradients(function, [a, b, h0])
-    np.testing.assert_allclose(outputs, np.stack(states, 1), rtol=1e-12)
-    for k, gradient in enumerate(found):
-        np.testing.assert_allclose(gradient, differences(function, [a, b, h0], k), atol=1e-7)
-
-
 @pytest.mark.parametrize("sequences", [True, False])
 @pytest.mark.parametrize("shape", [(7, 5, 3, 4), (5, 1, 1, 3)])
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
@@ -200,21 +183,38 @@ def test_the_generic_core_works_in_double_precision() -> None:
         np.testing.assert_allclose(mine, other, atol=1e-12)
 
 
+@pytest.mark.parametrize("generic", [False, True])
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_a_graph_that_was_traced_without_its_tape_has_the_same_gradients(kind: str) -> None:
+def test_a_graph_that_was_traced_without_its_tape_has_the_same_gradients(kind: str, generic: bool) -> None:
     arguments = draw(kind, (4, 3, 2, 3))
-    graph = tf.function(by_kernel(kind))
+    graph = tf.function(by_generic(kind, *generic_of(kind, arguments)) if generic else by_kernel(kind))
     graph(*arguments)  # traced here, where nothing is recorded
     agree(gradients(graph, arguments), by_keras(kind, arguments, True))
 
 
-def test_without_an_input_gradient_the_others_stay() -> None:
+@pytest.mark.parametrize("generic", [False, True])
+def test_a_tape_around_a_graph_gets_what_the_tape_inside_does_not_record(generic: bool) -> None:
     arguments = draw("lstm", (4, 3, 2, 3))
-    _, with_input = gradients(by_kernel("lstm"), arguments)
-    _, without = gradients(by_kernel("lstm", input_gradient=False), arguments)
-    assert without[0] is None
-    for mine, other in zip(without[1:], with_input[1:], strict=True):
-        np.testing.assert_allclose(mine, other, atol=1e-6)
+    run = by_generic("lstm", *generic_of("lstm", arguments)) if generic else by_kernel("lstm")
+
+    @tf.function
+    def graph(*inside: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(inside[3])  # a weight, and not x
+            return list(run(*inside))
+
+    agree(gradients(graph, arguments), by_keras("lstm", arguments, True))
+
+
+def test_eager_gradients_of_the_weights_alone_need_no_input_gradient() -> None:
+    x, *rest = draw("lstm", (4, 3, 2, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(rest)
+        loss = weighted(lstm(x, *rest))
+    found = tape.gradient(loss, rest)
+    expected = by_keras("lstm", [x, *rest], True)[1][1:]
+    for mine, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
 
 
 class Layer(keras.layers.Layer):
@@ -284,7 +284,7 @@ def test_nothing_is_saved_where_nothing_is_recorded() -> None:
         return factored._gru_forward(x, states, weights, options)
 
     run = factored.Streamed(forward, *[core.python_function for core in factored.GRU.cores[1:]])
-    options = factored.Options(sequences=True, save=True, hoist=False)
+    options = factored.Options(sequences=True)
     run(arguments[0], (arguments[1],), tuple(arguments[2:]), options)
     assert seen == [False]
     with tf.GradientTape() as tape:

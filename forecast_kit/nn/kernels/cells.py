@@ -8,7 +8,6 @@ from typing import Any
 from forecast_kit.nn.cells.base import Cell, States
 from forecast_kit.nn.cells.gru import GRUCell
 from forecast_kit.nn.cells.lstm import LSTMCell
-from forecast_kit.nn.cells.minimal import MinGRUCell, MinLSTMCell
 from forecast_kit.nn.kernels import factored
 from forecast_kit.nn.kernels.generic import GenericCore
 
@@ -16,7 +15,7 @@ from forecast_kit.nn.kernels.generic import GenericCore
 def run(cell: Cell, x: Any, states: States, *, training: bool, every: bool) -> tuple[Any, States]:
     """All outputs `[B, T, U]`, or the last `[B, U]`, and the final states.
 
-    LSTM, GRU and the linear recurrences have kernels of their own; any other cell runs on the generic core.
+    LSTM and GRU have kernels of their own; any other cell runs on the generic core.
     """
     w = cell.tensors()
     if type(cell) is LSTMCell:
@@ -27,9 +26,6 @@ def run(cell: Cell, x: Any, states: States, *, training: bool, every: bool) -> t
     if type(cell) is GRUCell:
         output, h = factored.gru(x, states[0], w["kernel"], w["recurrent_kernel"], w["bias"], return_sequences=every)
         return output, (h,)
-    if isinstance(cell, MinGRUCell | MinLSTMCell):
-        outputs = factored.linear_recurrence(*cell.linear(cell.project(x, w)), states[0])
-        return outputs if every else outputs[:, -1], (outputs[:, -1],)
     # Noise is drawn once, in front of the loop, for the backward pass computes every step again.
     given = cell.prepare(x, w, training=training) if cell.noise_size else x
     return _core_of(cell)(given, states, w, return_sequences=every)

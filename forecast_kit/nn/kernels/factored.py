@@ -1,4 +1,4 @@
-"""LSTM, GRU and the linear recurrence over whole sequences, with gradients written by hand.
+"""LSTM and GRU over whole sequences, with gradients written by hand.
 
 Three things make them fast on a processor (`forecast_kit.nn.kernels.streams` adds the cores):
 
@@ -33,7 +33,6 @@ def lstm(
     streams: int | None = None,
     hoist: bool | None = None,
     return_sequences: bool = True,
-    input_gradient: bool = True,
 ) -> tuple[Any, Any, Any]:
     """The outputs `[B, T, U]` of an LSTM, and the final `h [B, U]` and `c [B, U]`.
 
@@ -58,15 +57,14 @@ def lstm(
         streams: how many parts of the batch run side by side; as many as cores if None.
         hoist: whether x W of all steps is computed in front of the loop; by the shape if None.
         return_sequences: whether all outputs come back, or the last one, `[B, U]`.
-        input_gradient: whether `x` gets a gradient. In a graph one that nobody uses costs nothing.
 
     Raises:
         ArgumentError: T is not known, the dtypes or the widths do not fit, or `streams` is below 1.
     """
     _check_widths(4, x, kernel, recurrent_kernel)
-    options = Options(sequences=return_sequences, save=True, hoist=_hoists(hoist, kernel))
+    options = Options(sequences=return_sequences, hoist=_hoists(hoist, kernel))
     weights = (kernel, recurrent_kernel, bias)
-    outputs, (h, c) = LSTM(x, (h0, c0), weights, options, streams=streams, input_gradient=input_gradient)
+    outputs, (h, c) = LSTM(x, (h0, c0), weights, options, streams=streams)
     return outputs, h, c
 
 
@@ -80,7 +78,6 @@ def gru(
     streams: int | None = None,
     hoist: bool | None = None,
     return_sequences: bool = True,
-    input_gradient: bool = True,
 ) -> tuple[Any, Any]:
     """The outputs `[B, T, U]` of a GRU, the reset gate after the product, and the final `h [B, U]`.
 
@@ -103,40 +100,16 @@ def gru(
         kernel: W `[F, 3U]`, columns in the order z, r, g.
         recurrent_kernel: U `[U, 3U]`.
         bias: b and d, `[2, 3U]`.
-        streams, hoist, return_sequences, input_gradient: see `lstm`.
+        streams, hoist, return_sequences: see `lstm`.
 
     Raises:
         ArgumentError: T is not known, the dtypes or the widths do not fit, or `streams` is below 1.
     """
     _check_widths(3, x, kernel, recurrent_kernel)
-    options = Options(sequences=return_sequences, save=True, hoist=_hoists(hoist, kernel))
+    options = Options(sequences=return_sequences, hoist=_hoists(hoist, kernel))
     weights = (kernel, recurrent_kernel, bias)
-    outputs, (h,) = GRU(x, (h0,), weights, options, streams=streams, input_gradient=input_gradient)
+    outputs, (h,) = GRU(x, (h0,), weights, options, streams=streams)
     return outputs, h
-
-
-def linear_recurrence(a: Any, b: Any, h0: Any, *, streams: int | None = None) -> Any:
-    """The states `[B, T, U]` of a linear recurrence.
-
-        h_t = a_t h_(t-1) + b_t
-
-    Backward, with dh carried from step t + 1 and dy_t coming in:
-
-        dh = dh + dy_t
-        db_t = dh,  da_t = dh h_(t-1)
-        dh = dh a_t
-
-    Args:
-        a: `[B, T, U]`, T known when the graph is traced.
-        b: `[B, T, U]`.
-        h0: the state before the first step, `[B, U]`.
-        streams: how many parts of the batch run side by side; as many as cores if None.
-
-    Raises:
-        ArgumentError: T is not known, the dtypes differ, or `streams` is below 1.
-    """
-    outputs, _ = LINEAR((a, b), (h0,), (), Options(sequences=True, save=True, hoist=False), streams=streams)
-    return outputs
 
 
 def _hoists(hoist: bool | None, kernel: Any) -> bool:
@@ -261,7 +234,7 @@ def _lstm_weight_gradients(x: Any, saved: Any, deltas: Any, weights: Any, option
     return found[:f], found[f : f + u], found[f + u]
 
 
-def _lstm_input_gradients(x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
+def _lstm_input_gradients(upstream: Any, x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
     return _through_inputs(deltas, weights[0])
 
 
@@ -331,45 +304,10 @@ def _gru_weight_gradients(x: Any, saved: Any, deltas: Any, weights: Any, options
     return found[:f, u:], of_state[:u], tf.stack([found[f + u, u:], of_state[u]])
 
 
-def _gru_input_gradients(x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
+def _gru_input_gradients(upstream: Any, x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
     return _through_inputs(deltas[:, :, saved[0].shape[1] :], weights[0])
-
-
-# ---- linear recurrence, one stream
-
-
-def _linear_forward(x: Any, states: Any, weights: Any, options: Options) -> Any:
-    (a, b), (h0,) = x, states
-    a, b_all = time_major(a), time_major(b)
-
-    def body(t: Any, h: Any, hs: Any) -> Any:
-        h = a[t] * h + b_all[t]
-        return h, put(hs, t, h)
-
-    h, hs = _loop(body, b.shape[1], h0, tf.zeros_like(b_all))
-    return time_major(hs), (h,), (h0, hs)
-
-
-def _linear_backward(d_outputs: Any, d_states: Any, x: Any, saved: Any, weights: Any, options: Options) -> Any:
-    a, dys = time_major(x[0]), time_major(d_outputs)
-
-    def body(t: Any, dh: Any, deltas: Any) -> Any:
-        dh = dh + dys[t]
-        return dh * a[t], put(deltas, t, dh)
-
-    dh, deltas = _loop(body, x[0].shape[1], d_states[0], tf.zeros_like(dys), backwards=True)
-    return deltas, (dh,)
-
-
-def _linear_weight_gradients(x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
-    return ()
-
-
-def _linear_input_gradients(x: Any, saved: Any, deltas: Any, weights: Any, options: Options) -> Any:
-    return time_major(deltas * _before(*saved)), time_major(deltas)
 
 
 # The compiled functions, one set for the process: each traced once for each shape and choice.
 LSTM = Streamed(_lstm_forward, _lstm_backward, _lstm_weight_gradients, _lstm_input_gradients)
 GRU = Streamed(_gru_forward, _gru_backward, _gru_weight_gradients, _gru_input_gradients)
-LINEAR = Streamed(_linear_forward, _linear_backward, _linear_weight_gradients, _linear_input_gradients)

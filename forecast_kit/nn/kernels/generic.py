@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from forecast_kit.nn.kernels.streams import Options, Streamed, put, rows_of, time_major
+from forecast_kit.nn.kernels.streams import Options, Streamed, put, time_major
 
 
 class GenericCore:
@@ -19,10 +19,7 @@ class GenericCore:
     Forward the loop keeps s_(t-1) of all steps and nothing else. Backward, from the last step to the
     first, each step is computed again under a tape that gives, from dy_t and ds_t,
 
-        dp_t, ds_(t-1), and what dw grows by
-
-    and after the loop the gradients through `project` are one product over all steps:
-    dx = dp W^T and dW = x^T dp, where project is x W.
+        ds_(t-1), what dw grows by, and, where somebody asks, dx_t
 
     An instance holds its compiled functions; whoever owns the cell keeps one, for they are traced anew
     for each instance. See `forecast_kit.nn.kernels.streams` for how the batch is spread over the cores.
@@ -46,7 +43,6 @@ class GenericCore:
         *,
         streams: int | None = None,
         return_sequences: bool = True,
-        input_gradient: bool = True,
     ) -> tuple[Any, tuple[Any, ...]]:
         """The outputs `[B, T, U]` and the final states, a tuple of `[B, S]`.
 
@@ -56,15 +52,12 @@ class GenericCore:
             weights: tensors by name, as `project` and `step` look them up.
             streams: how many parts of the batch run side by side; as many as cores if None.
             return_sequences: whether all outputs come back, or the last one, `[B, U]`.
-            input_gradient: whether `x` gets a gradient. In a graph one that nobody uses costs nothing.
 
         Raises:
             ArgumentError: T is not known, the dtypes differ, or `streams` is below 1.
         """
-        options = Options(sequences=return_sequences, save=True, hoist=False)
-        outputs, final = self.run(
-            x, tuple(states), dict(weights), options, streams=streams, input_gradient=input_gradient
-        )
+        options = Options(sequences=return_sequences)
+        outputs, final = self.run(x, tuple(states), dict(weights), options, streams=streams)
         return outputs, tuple(final)
 
     # ---- of one stream
@@ -94,45 +87,40 @@ class GenericCore:
         steps = x.shape[1]
         xs = time_major(x)
         dys: Any = time_major(d_outputs) if options.sequences else None
+        d_xs = tf.zeros_like(xs) if options.inputs else ()
 
-        def one(t: Any, dy: Any, d_states: Any, dw: Any, dps: Any) -> Any:
-            states = tuple(kept[t] for kept in before)
-            p = self.project(xs[t], w)
-            with tf.GradientTape() as tape:
-                tape.watch((p, states, w))
-                output, after = self.step(p, states, w)
-            dp, d_before, more = tape.gradient(
-                (output, *after), (p, states, w), output_gradients=(dy, *d_states), unconnected_gradients="zero"
+        def one(t: Any, dy: Any, d_states: Any, dw: Any, d_xs: Any) -> Any:
+            states, x_t = tuple(kept[t] for kept in before), xs[t]
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch((x_t, states, w))
+                output, after = self.step(self.project(x_t, w), states, w)
+            wanted = (states, w, x_t if options.inputs else ())
+            d_before, more, d_x = tape.gradient(
+                (output, *after), wanted, output_gradients=(dy, *d_states), unconnected_gradients="zero"
             )
-            dps = _of_all_steps(dp, steps) if dps is None else dps
-            return t - 1, tuple(d_before), tf.nest.map_structure(tf.add, dw, more), put(dps, t, dp)
+            dw = tf.nest.map_structure(tf.add, dw, more)
+            return t - 1, tuple(d_before), dw, put(d_xs, t, d_x) if options.inputs else ()
 
-        # The last step stands before the loop: it has the one output where the others have none, and
-        # tells how wide p is.
+        # The last step stands before the loop: it has the one output where the others have none.
         last = dys[steps - 1] if options.sequences else d_outputs
-        start = one(tf.constant(steps - 1), last, d_states, tf.nest.map_structure(tf.zeros_like, w), None)
+        start = one(tf.constant(steps - 1), last, d_states, tf.nest.map_structure(tf.zeros_like, w), d_xs)
         none = tf.zeros_like(last)
-        _, d_states, dw, dps = tf.while_loop(
+        _, d_states, dw, d_xs = tf.while_loop(
             lambda t, *_: t >= 0,
             lambda t, *rest: one(t, dys[t] if options.sequences else none, *rest),
             start,
             maximum_iterations=steps - 1,
         )
-        return (dps, dw), d_states
+        return (dw, d_xs), d_states
 
     def _weight_gradients(self, x: Any, before: Any, deltas: Any, w: Any, options: Options) -> Any:
-        dps, dw = deltas
-        with tf.GradientTape() as tape:
-            tape.watch(w)
-            p = self.project(rows_of(time_major(x)), w)
-        more = tape.gradient(p, w, output_gradients=rows_of(dps), unconnected_gradients="zero")
-        return tf.nest.map_structure(tf.add, dw, more)
+        return deltas[0]
 
-    def _input_gradients(self, x: Any, before: Any, deltas: Any, w: Any, options: Options) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            p = self.project(rows_of(time_major(x)), w)
-        return tape.gradient(p, x, output_gradients=rows_of(deltas[0]), unconnected_gradients="zero")
+    def _input_gradients(self, upstream: Any, x: Any, before: Any, deltas: Any, w: Any, options: Options) -> Any:
+        if not options.inputs:  # nobody was seen to want it, and now somebody does
+            d_outputs, d_states = upstream
+            deltas, _ = self._backward(d_outputs, d_states, x, before, w, options._replace(inputs=True))
+        return time_major(deltas[1])
 
 
 def _of_all_steps(value: Any, steps: int) -> Any:

@@ -39,13 +39,15 @@ class Options(NamedTuple):
 
     Attributes:
         sequences: whether all outputs are wanted, or the last one alone.
-        save: whether what the backward pass needs is returned too.
         hoist: whether the inputs of all steps are projected in front of the loop.
+        save: whether what the backward pass needs is returned too.
+        inputs: whether a tape records how the inputs came about, and so will ask for their gradient.
     """
 
     sequences: bool
-    save: bool
-    hoist: bool
+    hoist: bool = False
+    save: bool = True
+    inputs: bool = True
 
 
 class Streamed:
@@ -55,7 +57,7 @@ class Streamed:
         forward: `(x, states, weights, options) -> (outputs, states, saved)`.
         backward: `(d_outputs, d_states, x, saved, weights, options) -> (deltas, d_states_0)`, the loop backwards.
         weight_gradients: `(x, saved, deltas, weights, options) -> d_weights`, like `weights`.
-        input_gradients: `(x, saved, deltas, weights, options) -> d_x`, like `x`.
+        input_gradients: `((d_outputs, d_states), x, saved, deltas, weights, options) -> d_x`, like `x`.
 
     `x`, `states` and `weights` are nests of tensors; those of `x` begin `[B, T, ...]`, those of
     `states` `[B, ...]`. Rows of the batch do not see each other.
@@ -85,12 +87,12 @@ class Streamed:
         options: Options,
         *,
         streams: int | None = None,
-        input_gradient: bool = True,
     ) -> tuple[Any, Any]:
         """Outputs `[B, T, U]`, or the last `[B, U]`, and the final states, differentiable in all arguments.
 
-        `options.save` is a wish: where no tape records nothing is saved. A gradient that is asked for
-        nevertheless (of a graph that was traced without its tape) runs the forward pass again.
+        `options.save` and `options.inputs` are found out here. Where no tape records, nothing is saved; a
+        gradient that is asked for nevertheless, of a graph that was traced without its tape, runs the forward
+        pass again.
 
         Raises:
             ArgumentError: the number of steps is not known, or the dtypes differ.
@@ -98,7 +100,7 @@ class Streamed:
         given = tf.nest.map_structure(tf.convert_to_tensor, (x, states, weights))
         flat = tf.nest.flatten(given)
         _check(flat)
-        options = options._replace(save=options.save and _is_recorded(flat))
+        options = options._replace(save=_is_recorded(flat), inputs=_is_recorded(tf.nest.flatten(given[0])))
         sizes = row_counts(flat[0], streams)
         eager = tf.executing_eagerly()
         run: Any = self._eager_forward if eager else self._forward
@@ -115,7 +117,8 @@ class Streamed:
             def gradient(*upstream: Any) -> list[Any]:
                 kept = saved if options.save else run(*inside, sizes, options._replace(save=True))[1]
                 d_result = tf.nest.pack_sequence_as(result, upstream)
-                found = run_back(*d_result, kept, *inside, sizes, options._replace(save=True), input_gradient)
+                with_inputs = options.inputs or not eager  # an eager tape asks only for what it records
+                found = run_back(*d_result, kept, *inside, sizes, options._replace(save=True), with_inputs)
                 return tf.nest.flatten(found)
 
             return tf.nest.flatten(result), gradient
@@ -138,7 +141,7 @@ class Streamed:
         weights: Any,
         sizes: Any,
         options: Options,
-        input_gradient: bool,
+        with_inputs: bool,
     ) -> Any:
         _, backward, weight_gradients, input_gradients = self.cores
         upstream = split((d_outputs, d_states), sizes)
@@ -148,10 +151,10 @@ class Streamed:
             deltas, d_before = backward(*part, x_part, kept, weights, options)
             d_first.append(d_before)
             d_weights.append(weight_gradients(x_part, kept, deltas, weights, options))
-            if input_gradient:
-                d_x.append(input_gradients(x_part, kept, deltas, weights, options))
+            if with_inputs:
+                d_x.append(input_gradients(part, x_part, kept, deltas, weights, options))
         total = tf.nest.map_structure(lambda *each: tf.add_n(each), *d_weights)
-        return join(d_x) if input_gradient else tf.nest.map_structure(lambda _: None, x), join(d_first), total
+        return join(d_x) if with_inputs else tf.nest.map_structure(lambda _: None, x), join(d_first), total
 
 
 def _check(tensors: list[Any]) -> None:
