@@ -1,6 +1,7 @@
 """Recurrent layers through the door, `forecast_kit.nn.recurrent`, against keras.layers and, where it is there, torch.
 
-A training step is forward, backward and Adam on all weights, the loss on all outputs; inference gives all outputs.
+A training step is forward, backward and Adam on all weights. The loss is on all outputs, and inference gives all
+outputs, or with `_last` behind the mode the last output alone, which is what a forecaster's last layer returns.
 TensorFlow and torch run in processes of their own that take turns, variants interleaved; medians are printed, and
 their ratios. torch is for this benchmark alone: `PYTHONPATH=/where/torch/is` brings it in.
 
@@ -37,15 +38,19 @@ def of_torch(what: str, shape: str, mode: str) -> Callable[[], object]:
     x = torch.randn(b, t, f)
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[what](f, u, batch_first=True)
     adam = torch.optim.Adam(layer.parameters())
+    mode, _, last = mode.partition("_")
+
+    def outputs() -> object:
+        return layer(x)[0][:, -1] if last else layer(x)[0]
 
     def train() -> object:
         adam.zero_grad()
-        layer(x)[0].square().mean().backward()
+        outputs().square().mean().backward()
         return adam.step()
 
     def infer() -> object:
         with torch.inference_mode():
-            return layer(x)[0]
+            return outputs()
 
     return train if mode == "training" else infer
 
@@ -59,13 +64,14 @@ def of_tensorflow(library: str, what: str, shape: str, mode: str) -> Callable[[]
 
     b, t, f, u = SHAPES[shape]
     x = tf.random.normal((b, t, f))
+    mode, _, last = mode.partition("_")
     if library == "product":  # the largest product of a step, alone: what the processor can do at these sizes
         left, right = tf.random.normal((b // THREADS, f + u)), tf.random.normal((f + u, GATES[what] * u))
         return lambda: tf.matmul(left, right)
     if library.startswith("keras"):
-        layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[what](u, return_sequences=True)
+        layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[what](u, return_sequences=not last)
     else:
-        layer = recurrent(make_cell(what, u), return_sequences=True, route="auto" if library == "ours" else library)
+        layer = recurrent(make_cell(what, u), return_sequences=not last, route="auto" if library == "ours" else library)
     layer.build((b, t, f))
     variables = layer.trainable_weights
     adam = keras.optimizers.Adam()
@@ -177,7 +183,7 @@ def main_table(bench: Bench, shapes: str) -> None:
 def flops(what: str, shape: str, mode: str) -> float:
     """Of the products: forward one, backward two of the same size."""
     b, t, f, u = SHAPES[shape]
-    return 2 * b * t * (f + u) * GATES[what] * u * (3 if mode == "training" else 1)
+    return 2 * b * t * (f + u) * GATES[what] * u * (3 if mode.startswith("training") else 1)
 
 
 def cells_table(bench: Bench, shapes: str) -> None:
@@ -205,15 +211,16 @@ def cells_table(bench: Bench, shapes: str) -> None:
 
 def linear_table(bench: Bench) -> None:
     """A long sequence: minGRU, by its own kernel, in parallel and by the plain loop, and the GRU."""
-    keys = [(route, cell, "L", "training") for route, cell in
-            (("ours", "min_gru"), ("associative", "min_gru"), ("ours", "gru"), ("keras", "gru"))]  # fmt: skip
-    found = bench.measure(keys)
-    print(f"\nlong sequences, training, {'x'.join(map(str, SHAPES['L']))}")
-    for key in keys:
-        ms, first = found[key]
-        print(f"  {key[0]:12} {key[1]:8} {ms:9.1f} ms, {found[keys[2]][0] / ms:5.2f} times as fast as our GRU,"
-              f" first call {first:.1f} s")  # fmt: skip
-    sys.stdout.flush()
+    for mode in ("training", "training_last"):
+        keys = [(route, cell, "L", mode) for route, cell in
+                (("ours", "min_gru"), ("associative", "min_gru"), ("ours", "gru"), ("keras", "gru"))]  # fmt: skip
+        found = bench.measure(keys)
+        print(f"\nlong sequences, {mode}, {'x'.join(map(str, SHAPES['L']))}")
+        for key in keys:
+            ms, first = found[key]
+            print(f"  {key[0]:12} {key[1]:8} {ms:9.1f} ms, {found[keys[2]][0] / ms:5.2f} times as fast as our GRU,"
+                  f" first call {first:.1f} s")  # fmt: skip
+        sys.stdout.flush()
 
 
 def main() -> None:
@@ -223,7 +230,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.4, help="of each variant in each round")
     parser.add_argument("--shapes", default="ABCDE")
     parser.add_argument("--tables", default="main,cells,linear")
-    parser.add_argument("--modes", default="training,inference")
+    parser.add_argument("--modes", default="training,inference,inference_last")
     parser.add_argument("--kinds", default="lstm,gru")
     chosen = parser.parse_args()
     if chosen.serve:

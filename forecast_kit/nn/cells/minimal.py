@@ -97,9 +97,11 @@ class MinLSTMCell(Cell):
     def linear(p: Any) -> tuple[Any, Any]:
         """`a, b` of `h' = a * h + b`, each `[..., U]`, from the projected input `[..., 3U]` of one step or of all."""
         i, f, g = ops.split(p, 3, axis=-1)
-        # f / (f + i) = s(log f - log i), which stands where both gates round to 0
-        odds = ops.log_sigmoid(f) - ops.log_sigmoid(i)
-        return ops.sigmoid(odds), ops.sigmoid(-odds) * g
+        # s(f) / (s(f) + s(i)) = (1 + e^-i) / (1 + e^-i + 1 + e^-f), both sides times e^low so that nothing
+        # overflows, and the denominator is at least 1 where both gates round to 0.
+        low = ops.stop_gradient(ops.minimum(ops.minimum(f, i), 0.0))
+        keep, write = ops.exp(low) + ops.exp(low - i), ops.exp(low) + ops.exp(low - f)
+        return keep / (keep + write), write / (keep + write) * g
 
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""
