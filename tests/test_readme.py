@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from ruamel.yaml import YAML
 
 README = Path(__file__).parents[1] / "README.md"
@@ -23,6 +24,17 @@ def test_the_python_example_runs_and_is_short(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "gru" in done.stdout
     assert (tmp_path / "forecast.png").stat().st_size > 10_000
+
+
+def test_the_network_of_the_readme_learns() -> None:
+    (code,) = (block for block in blocks("python") if "recurrent(" in block)
+    names: dict = {}
+    exec(code, names)
+    model, rng = names["model"], np.random.default_rng(0)
+    x = rng.normal(size=(64, 48, 8)).astype(np.float32)
+    model.compile("adam", "mse")
+    losses = model.fit(x, x[:, -24:, 0], epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
 
 
 def test_the_csv_and_schema_of_the_readme_fit_each_other(tmp_path: Path) -> None:

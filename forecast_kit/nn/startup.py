@@ -22,7 +22,9 @@ _CHATTER = (
 def load_backend() -> None:
     """Imports TensorFlow where it is Keras's backend; quietly if `FORECAST_KIT_QUIET_START` is 1.
 
-    Quietly means: the known start-up lines are dropped, all other output is passed on. The command
+    Quietly means: TensorFlow's information, such as that XLA compiles, is not written (unless
+    `TF_CPP_MIN_LOG_LEVEL` says so), and of what it writes before it knows that, the known lines are
+    dropped. Warnings and errors are passed on. The command
     `forecast-kit` asks for it. In other programs TensorFlow starts as it always does, because
     catching its output holds back the whole process's standard error meanwhile.
     """
@@ -31,6 +33,7 @@ def load_backend() -> None:
     if os.environ.get("FORECAST_KIT_QUIET_START") != "1":
         importlib.import_module("tensorflow")
         return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as spool:
