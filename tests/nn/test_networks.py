@@ -84,7 +84,7 @@ def test_the_seed_decides_the_initial_weights() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"cell": "transformer"}, "cell must be one of lstm, gru"),
+        ({"cell": "transformer"}, "cell must be one of rnn, lstm"),
         ({"units": 0}, "units must be at least 1"),
         ({"segment": 0}, "segment must be at least 1"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
