@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from forecast_kit.data.panel import Panel as Panel
     from forecast_kit.data.schema import PanelSchema as PanelSchema
     from forecast_kit.evaluation.backtest import Backtest as Backtest
-    from forecast_kit.evaluation.backtest import backtest as backtest
+    from forecast_kit.evaluation.judging import judge as judge
+    from forecast_kit.evaluation.leaks import find_leaks as find_leaks
     from forecast_kit.evaluation.plots import plot_forecast as plot_forecast
+    from forecast_kit.evaluation.running import backtest as backtest
     from forecast_kit.models.naive import Naive as Naive
     from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
     from forecast_kit.models.neural import NeuralForecaster as NeuralForecaster
@@ -48,7 +50,9 @@ _HOMES = {
     "RollingOrigin": "core.splits",
     "SeasonalNaive": "models.naive",
     "TrainingSpec": "nn.training",
-    "backtest": "evaluation.backtest",
+    "backtest": "evaluation.running",
+    "find_leaks": "evaluation.leaks",
+    "judge": "evaluation.judging",
     "load": "data.datasets",
     "plot_forecast": "evaluation.plots",
 }

@@ -12,7 +12,8 @@ import forecast_kit
 
 PUBLIC = [
     "Backtest", "ETS", "Forecast", "Forecaster", "Naive", "NeuralForecaster", "Panel", "PanelSchema", "Recurrent",
-    "RollingOrigin", "SeasonalNaive", "TrainingSpec", "__version__", "backtest", "load", "plot_forecast",
+    "RollingOrigin", "SeasonalNaive", "TrainingSpec", "__version__", "backtest", "find_leaks", "judge", "load",
+    "plot_forecast",
 ]  # fmt: skip
 
 

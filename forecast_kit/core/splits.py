@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, TooShortError, name_some
-from forecast_kit.typing import Bools, Floats
+from forecast_kit.typing import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,32 +19,48 @@ class Fold:
 
     Attributes:
         number: 1 for the earliest.
-        train: each series up to its cutoff.
-        y, observed: `[N, H]` what came after it.
-        future: `[N, H, K]` the known-future covariates of those steps.
+        train: what a forecaster may be fitted on.
+        history: each series up to its cutoff, from which it is forecast; the same as `train`, but for an
+            embargo.
+        gap: steps between the cutoff and the first that is judged.
+        y, observed: `[N, H]` what came true of the steps that are judged.
+        future: `[N, gap + H, K]` the known-future covariates of all steps after the cutoff.
+        left_out: the series without history at this origin, which have no rows above.
     """
 
     number: int
     train: Panel
+    history: Panel
+    gap: int
     y: Floats
     observed: Bools
     future: Floats
+    left_out: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class RollingOrigin:
-    """The last `folds` cutoffs of every series, `step` apart; the training part expands from fold to fold.
+    """The last `folds` cutoffs, `step` apart, and what comes after each.
 
-    Cutoffs count from the end of each series, so ragged panels have the same number of folds
-    everywhere, and the last fold's actuals are each series' last `horizon` rows.
+    By default cutoffs count from the end of each series, so that ragged panels have the same number of
+    folds everywhere and the last fold's actuals are each series' last `horizon` rows. With
+    `align="calendar"` all series are cut at the same stamps, counted from the end of the panel, as a
+    nightly job would have: series without history then, or that had ended before the cutoff, are left
+    out of that fold, and actuals that are not there count as not observed.
 
     Args:
-        horizon: steps to forecast at each cutoff.
+        horizon: steps that are judged at each cutoff.
         folds: number of cutoffs.
         step: steps from one cutoff to the next; by default the horizon.
+        gap: steps between the cutoff and the first that is judged; the forecast made on Monday for
+            Wednesday and after has a gap of one day.
+        window: most rows of history (a sliding window), or all of them (an expanding one).
+        embargo: the last steps before the cutoff that fitting may not see, because their values are not
+            final when models are trained. They are forecast from all the same.
+        align: `"series"` or `"calendar"`.
 
     Raises:
-        ArgumentError: a number is below 1.
+        ArgumentError: a number is out of range, or the window does not outlast the embargo.
 
     >>> import pandas as pd
     >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(10), "y": range(10)}), freq=1)
@@ -56,29 +73,51 @@ class RollingOrigin:
     horizon: int
     folds: int = 1
     step: int | None = None
+    gap: int = 0
+    window: int | None = None
+    embargo: int = 0
+    align: Literal["series", "calendar"] = "series"
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "folds", "step"):
+        for name, least in (("horizon", 1), ("folds", 1), ("step", 1), ("gap", 0), ("window", 1), ("embargo", 0)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {value}")
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise ArgumentError(f"{name} must be a whole number, at least {least}; got {value!r}")
+        if self.window is not None and self.window <= self.embargo:
+            raise ArgumentError(f"window must be longer than the embargo, got {self.window} and {self.embargo}")
+        if self.align not in ("series", "calendar"):
+            raise ArgumentError(f"align must be 'series' or 'calendar', got {self.align!r}")
+
+    @property
+    def steps_ahead(self) -> int:
+        """Steps to forecast at each cutoff: the gap and the horizon."""
+        return self.gap + self.horizon
 
     @property
     def needed(self) -> int:
         """Rows that lie after the first cutoff."""
-        return self.horizon + (self.folds - 1) * (self.step or self.horizon)
+        return self.steps_ahead + (self.folds - 1) * (self.step or self.horizon)
 
     def check(self, panel: Panel) -> None:
         """Refuses a panel that is too short for the folds.
 
         Raises:
-            TooShortError: a series has no row before its first cutoff.
+            TooShortError: a series has no row before its first cutoff and embargo; with `align="calendar"`: no
+                series has.
         """
-        short = panel.lengths <= self.needed
+        if self.align == "calendar":
+            if not self._taking_part(panel, self._cutoffs(panel, 0)).any():
+                raise TooShortError(
+                    f"no series has more than {self.embargo} observations before the first of {self.folds} cutoffs, "
+                    f"{self.needed} steps before the end of the panel; lower folds or horizon"
+                )
+            return
+        needed = self.needed + self.embargo
+        short = panel.lengths <= needed
         if short.any():
             raise TooShortError(
                 f"{int(short.sum())} series are too short for {self.folds} folds with horizon {self.horizon}, which "
-                f"take more than {self.needed} observations: {name_some(panel.ids[short].tolist())} (shortest: "
+                f"take more than {needed} observations: {name_some(panel.ids[short].tolist())} (shortest: "
                 f"{int(panel.lengths.min())}); drop them, or lower folds or horizon"
             )
 
@@ -89,11 +128,41 @@ class RollingOrigin:
             TooShortError: see `check`.
         """
         self.check(panel)
-        for k in range(self.folds):
-            after = self.needed - k * (self.step or self.horizon)
-            rows = (panel.indptr[1:] - after)[:, None] + np.arange(self.horizon)
-            train = panel.before(panel.last - after)
-            yield Fold(k + 1, train, panel.y[rows], panel.observed[rows], panel.future[rows])
+        for number in range(1, self.folds + 1):
+            yield self.fold(panel, number)
+
+    def fold(self, panel: Panel, number: int) -> Fold:
+        """One of the folds, counted from 1.
+
+        Raises:
+            TooShortError: a series has no row before its cutoff; `check` says so for all folds at once.
+        """
+        cutoffs = self._cutoffs(panel, number - 1)
+        part = self._taking_part(panel, cutoffs)
+        left_out = tuple(panel.ids[~part].tolist())
+        if left_out:
+            panel, cutoffs = panel.take(panel.ids[part]), cutoffs[part]
+        ahead = cutoffs[:, None] + np.arange(1, self.steps_ahead + 1)
+        there = (ahead <= panel.last[:, None]).astype(bool)
+        rows = np.minimum(panel.indptr[:-1, None] + ahead - panel.start[:, None], len(panel.y) - 1)
+        future = np.where(there[:, :, None], panel.future[rows], np.nan)
+        judged = rows[:, self.gap :], there[:, self.gap :]
+        observed = panel.observed[judged[0]] & judged[1]
+        y = np.where(judged[1], panel.y[judged[0]], np.nan)
+        history = panel.before(cutoffs)
+        train = panel.before(cutoffs - self.embargo) if self.embargo else history
+        if self.window is not None:
+            history, train = history.tail(self.window), train.tail(self.window - self.embargo)
+        return Fold(number, train, history, self.gap, y, observed, future, left_out)
+
+    def _cutoffs(self, panel: Panel, k: int) -> Ints:
+        """`[N]` the last step before fold `k`, counted from 0."""
+        ends = panel.last if self.align == "series" else np.full(len(panel), panel.last.max())
+        return ends - self.needed + k * (self.step or self.horizon)
+
+    def _taking_part(self, panel: Panel, cutoffs: Ints) -> Bools:
+        """`[N]` which series can be fitted before, and forecast from, their cutoffs."""
+        return (panel.start <= cutoffs - self.embargo) & (panel.last >= cutoffs)
 
 
 def check_min_length(panel: Panel, least: int, why: str, *, carried: bool = False) -> None:

@@ -1,33 +1,25 @@
-"""Backtests: every forecaster fitted and judged on the same folds."""
+"""What a backtest found: every forecast beside what came true, and the scores that follow."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from forecast_kit.core.forecast import check_levels, level_column
-from forecast_kit.core.forecaster import FitProgress, Forecaster
-from forecast_kit.core.splits import Fold, RollingOrigin
-from forecast_kit.data.panel import Panel
-from forecast_kit.data.seasonal import seasonal_error
-from forecast_kit.errors import ArgumentError, name_some, nearest
-from forecast_kit.evaluation import metrics
+from forecast_kit.errors import ArgumentError, DataError, name_some, nearest
+from forecast_kit.evaluation.scoring import METRICS, Rows, available, check_metrics, join, score
 
-
-@dataclass(frozen=True)
-class BacktestProgress:
-    """What a backtest is doing: this model, in this fold, so far in its fit."""
-
-    model: str
-    fold: int
-    folds: int
-    fit: FitProgress | None
-    finished: bool = False
+KEYS = ("model", "fold", "unique_id")
+_FORMAT = 1
+_PARTS = ("frame", "scales", "timings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,33 +28,114 @@ class Backtest:
 
     Attributes:
         frame: long: `unique_id, ds, cutoff, fold, step, y, model, mean, q10, ...`; `y` is NaN where
-            nothing was observed.
-        scores: `model, fold, unique_id, mase, smape, mae`, and with levels `pinball` and `coverage`
-            (of the widest interval); NaN where undefined.
-        timings: `model, fold, fit_s, predict_s`.
+            nothing was observed. Rows of a model and fold stand together, series by series, step by step.
+        scales: `fold, unique_id, absolute, squared`: the mean absolute and the mean squared seasonal
+            difference of each series before the cutoff.
+        timings: `model, fold, fit_s, predict_s, size_mb`; fit_s is 0 where a model was not fitted anew.
         levels: the quantile probabilities that were asked for.
+        unfinished: `(model, fold)` that the time budget left no time for.
     """
 
     frame: pd.DataFrame
-    scores: pd.DataFrame
+    scales: pd.DataFrame
     timings: pd.DataFrame
     levels: tuple[float, ...]
+    unfinished: tuple[tuple[str, int], ...] = ()
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         """The forecasters' names, in the order given."""
         return list(dict.fromkeys(self.timings["model"]))
 
+    @cached_property
+    def folds(self) -> list[int]:
+        """The folds that every forecaster has finished: those that they are compared on."""
+        missing = {fold for _, fold in self.unfinished}
+        return [fold for fold in sorted(set(self.timings["fold"].tolist())) if fold not in missing]
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """`model, fold, unique_id` and every metric that the levels allow; NaN where undefined."""
+        return self.score(available(len(self.levels)))
+
+    def score(self, metrics: Iterable[str]) -> pd.DataFrame:
+        """`model, fold, unique_id` and the metrics, see `forecast_kit.evaluation.scoring.METRICS`.
+
+        Raises:
+            ArgumentError: there is no such metric, or it needs more levels.
+        """
+        names = check_metrics(metrics, len(self.levels))
+        tables = []
+        for model, fold, ids, rows in self.blocks():
+            tables.append(pd.DataFrame({"model": model, "fold": fold, "unique_id": ids, **score(rows, names)}))
+        return pd.concat(tables, ignore_index=True)
+
+    def by_step(self, metrics: Iterable[str] = ("mae",)) -> pd.DataFrame:
+        """`model, step` and the metrics over all series and folds at that step of the horizon.
+
+        Raises:
+            ArgumentError: see `score`.
+        """
+        names = check_metrics(metrics, len(self.levels))
+        parts: dict[str, list[Rows]] = {}
+        for model, _, _, rows in self.blocks():
+            parts.setdefault(model, []).append(rows)
+        tables = []
+        for model, blocks in parts.items():
+            joined = join(blocks)
+            found = score(joined.by_step(), names)
+            tables.append(pd.DataFrame({"model": model, "step": np.arange(1, joined.y.shape[1] + 1), **found}))
+        return pd.concat(tables, ignore_index=True)
+
+    def summary(
+        self,
+        metrics: Iterable[str] | None = None,
+        *,
+        by: Literal["model", "fold"] = "model",
+        how: Literal["mean", "median"] = "mean",
+        weights: Mapping[Any, float] | None = None,
+    ) -> pd.DataFrame:
+        """The scores of all series as one number for each model, or each model and fold. Undefined ones are left out.
+
+        Args:
+            metrics: by default all.
+            by: `"model"`, over the folds that all have finished, or `"fold"`.
+            how: the mean or the median over series and folds.
+            weights: of each series, for the mean, such as its turnover; all alike by default.
+
+        Raises:
+            ArgumentError: an argument is none of these, or a series has no weight.
+        """
+        chosen = available(len(self.levels)) if metrics is None else check_metrics(metrics, len(self.levels))
+        if how not in ("mean", "median") or by not in ("model", "fold"):
+            raise ArgumentError(f"how is 'mean' or 'median' and by is 'model' or 'fold'; got {how!r} and {by!r}")
+        scores = self.scores
+        if by == "model":
+            scores = scores[scores["fold"].isin(self.folds)]
+        keys = ["model"] if by == "model" else ["model", "fold"]
+        values = scores[list(chosen)]
+        if weights is None:
+            return values.groupby([scores[key] for key in keys], sort=False).agg(how)
+        if how != "mean":
+            raise ArgumentError("weights are for how='mean'; leave one of them out")
+        weight = scores["unique_id"].map(weights)
+        if weight.isna().any():
+            without = scores.loc[weight.isna(), "unique_id"].unique().tolist()
+            raise ArgumentError(f"no weight is given for series {name_some(without)}")
+        by_key = [scores[key] for key in keys]
+        total = values.mul(weight, axis=0).groupby(by_key, sort=False).sum()
+        return total / values.notna().mul(weight, axis=0).groupby(by_key, sort=False).sum()
+
     @property
     def undefined(self) -> pd.DataFrame:
         """How many scores of each model are undefined (a constant training part, nothing observed)."""
-        columns = [name for name in self.scores.columns if name not in ("model", "fold", "unique_id")]
-        return self.scores[columns].isna().groupby(self.scores["model"], sort=False).sum()
+        names = [name for name in self.scores.columns if name not in KEYS]
+        return self.scores[names].isna().groupby(self.scores["model"], sort=False).sum()
 
     def leaderboard(self, baseline: str | None = None, *, metric: str = "mase") -> pd.DataFrame:
         """One row a model, best first.
 
-        Scores are means over series and folds, undefined ones left out.
+        Scores are means over series and over the folds that all models have finished, undefined ones left out.
 
         Args:
             baseline: the model against which skill is told; none by default.
@@ -70,123 +143,84 @@ class Backtest:
                 positive where the model is better than the baseline.
 
         Raises:
-            ArgumentError: the baseline or the metric is not there.
+            ArgumentError: the baseline or the metric is not there, or the metric does not rank.
         """
-        measures = [name for name in self.scores.columns if name not in ("model", "fold", "unique_id")]
+        measures = list(available(len(self.levels)))
         if metric not in measures:
             raise ArgumentError(f"unknown metric {metric!r}; the backtest has {', '.join(measures)}."
                                 f"{nearest(metric, measures)}")  # fmt: skip
-        table = self.scores.groupby("model", sort=False)[measures].mean()
+        if METRICS[metric].better != "smaller":
+            ranking = [name for name in measures if METRICS[name].better == "smaller"]
+            raise ArgumentError(f"models cannot be ranked by {metric!r}; take one of {', '.join(ranking)}")
+        table = self.summary()
         if baseline is not None:
             if baseline not in table.index:
                 raise ArgumentError(f"unknown baseline {baseline!r}; the backtest has {name_some(self.models)}")
             reference = float(table[metric].to_dict()[baseline])
             table.insert(measures.index(metric) + 1, "skill", 1.0 - table[metric] / reference)
-        table = table.join(self.timings.groupby("model")[["fit_s", "predict_s"]].sum())
+        timings = self.timings[self.timings["fold"].isin(self.folds)].groupby("model")
+        table = table.join(timings[["fit_s", "predict_s"]].sum(min_count=1)).join(timings[["size_mb"]].last())
         table = table.sort_values(metric, kind="stable").reset_index()
         table.insert(0, "rank", np.arange(1, len(table) + 1))
         return table
 
+    def blocks(self) -> Iterator[tuple[str, int, np.ndarray, Rows]]:
+        """Model, fold, `[N]` series and their rows, in the order of the frame.
 
-def backtest(
-    forecasters: Mapping[str, Forecaster],
-    panel: Panel,
-    splitter: RollingOrigin,
-    *,
-    levels: Sequence[float] = (),
-    progress: Callable[[BacktestProgress], None] | None = None,
-) -> Backtest:
-    """Fits every forecaster anew in every fold and scores its forecasts: no side effects.
+        Raises:
+            DataError: the frame is not in the order that it was made in.
+        """
+        model, fold, step = (self.frame[name].to_numpy() for name in ("model", "fold", "step"))
+        if not len(self.frame):
+            return
+        starts = np.flatnonzero((fold[1:] != fold[:-1]) | (model[1:] != model[:-1])) + 1
+        edges = np.concatenate([[0], starts, [len(self.frame)]])
+        horizon = int(step.max())
+        scales = {number: part.set_index("unique_id") for number, part in self.scales.groupby("fold")}
+        columns = [level_column(q) for q in self.levels]
+        for first, last in pairwise(edges):
+            part = self.frame.iloc[first:last]
+            if (last - first) % horizon or (step[first:last].reshape(-1, horizon) != np.arange(1, horizon + 1)).any():
+                raise DataError("the frame of a backtest must hold the rows of each model and fold together, series by "
+                                "series and step by step; sort it by model, fold, unique_id and step")  # fmt: skip
+            ids = part["unique_id"].to_numpy()[::horizon]
+            scale = scales[int(fold[first])].loc[ids]
+            y = part["y"].to_numpy(np.float64).reshape(-1, horizon)
+            yield str(model[first]), int(fold[first]), ids, Rows(
+                y, ~np.isnan(y), part["mean"].to_numpy(np.float64).reshape(-1, horizon),
+                scale["absolute"].to_numpy()[:, None], scale["squared"].to_numpy()[:, None],
+                part[columns].to_numpy(np.float64).reshape(len(ids), horizon, len(columns)), np.asarray(self.levels),
+            )  # fmt: skip
 
-    The forecasters themselves stay as they are: clones are fitted. Scalers and everything else that
-    learns sees the fold's training part alone.
+    def save(self, folder: str | Path) -> None:
+        """Writes the backtest into a folder: three Parquet files and `backtest.json`, which is written last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _PARTS:
+            getattr(self, name).to_parquet(folder / f"{name}.parquet", index=False)
+        meta = {"format": _FORMAT, "levels": self.levels, "unfinished": self.unfinished}
+        waiting = folder / "backtest.json.part"
+        waiting.write_text(json.dumps(meta))
+        waiting.replace(folder / "backtest.json")
 
-    Args:
-        forecasters: by the name they shall have in the tables.
-        panel: the data.
-        splitter: the folds.
-        levels: quantile probabilities to forecast and score.
-        progress: called as the work goes on.
+    @classmethod
+    def load(cls, folder: str | Path) -> Backtest:
+        """The backtest that `save` wrote.
 
-    Raises:
-        ArgumentError: no forecaster was given.
-        TooShortError: a series is too short for the folds.
-
-    >>> from forecast_kit.models.naive import Naive, SeasonalNaive
-    >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(12), "y": [1.0, 2, 3] * 4})
-    >>> panel = Panel.from_frame(frame, freq=1, season_length=3)
-    >>> result = backtest({"naive": Naive(), "snaive": SeasonalNaive()}, panel, RollingOrigin(3, folds=2))
-    >>> result.leaderboard()[["model", "mae"]]
-        model  mae
-    0   naive  1.0
-    1  snaive  0.0
-    """
-    if not forecasters:
-        raise ArgumentError("backtest needs at least one forecaster, got none")
-    checked = check_levels(levels)
-    frames: list[pd.DataFrame] = []
-    scores: list[pd.DataFrame] = []
-    timings: list[dict[str, Any]] = []
-    for fold in splitter.split(panel):
-        scale = seasonal_error(fold.train, panel.season_length)
-        for name, forecaster in forecasters.items():
-
-            def report(fit: FitProgress, name: str = name, fold: Fold = fold) -> None:
-                if progress is not None:
-                    progress(BacktestProgress(name, fold.number, splitter.folds, fit))
-
-            report(FitProgress(0, 1, {}))
-            started = time.perf_counter()
-            fitted = forecaster.clone().fit(fold.train, callbacks=(report,))
-            fitted_at = time.perf_counter()
-            forecast = fitted.predict(splitter.horizon, levels=checked, future=fold.future)
-            done = time.perf_counter()
-            timings.append(
-                {
-                    "model": name,
-                    "fold": fold.number,
-                    "fit_s": fitted_at - started,
-                    "predict_s": done - fitted_at,
-                }
-            )
-            frame = forecast.to_frame().assign(model=name)
-            frame.insert(3, "fold", fold.number)
-            frame.insert(4, "step", np.tile(np.arange(1, splitter.horizon + 1), len(forecast)))
-            frame.insert(5, "y", np.where(fold.observed, fold.y, np.nan).ravel())
-            frames.append(frame)
-            scores.append(_scores(name, fold, forecast.mean, forecast.quantiles, checked, scale))
-            if progress is not None:
-                progress(BacktestProgress(name, fold.number, splitter.folds, None, finished=True))
-    return Backtest(
-        pd.concat(frames, ignore_index=True),
-        pd.concat(scores, ignore_index=True),
-        pd.DataFrame(timings),
-        checked,
-    )
-
-
-def _scores(
-    name: str,
-    fold: Fold,
-    mean: np.ndarray,
-    quantiles: np.ndarray,
-    levels: tuple[float, ...],
-    scale: np.ndarray,
-) -> pd.DataFrame:
-    y, observed = fold.y, fold.observed
-    columns: dict[str, Any] = {
-        "model": name,
-        "fold": fold.number,
-        "unique_id": fold.train.ids,
-        "mase": metrics.mase(y, mean, observed, scale),
-        "smape": metrics.smape(y, mean, observed),
-        "mae": metrics.mae(y, mean, observed),
-    }
-    if levels:
-        columns["pinball"] = metrics.pinball(y, quantiles, observed, np.array(levels))
-    if len(levels) > 1:
-        columns["coverage"] = metrics.coverage(y, quantiles[:, :, 0], quantiles[:, :, -1], observed)
-    return pd.DataFrame(columns)
-
-
-__all__ = ["Backtest", "BacktestProgress", "backtest", "level_column"]
+        Raises:
+            DataError: the folder holds none, or one of a later version.
+        """
+        folder = Path(folder)
+        try:
+            meta = json.loads((folder / "backtest.json").read_text())
+        except FileNotFoundError as error:
+            raise DataError(f"no backtest in {folder}: backtest.json is missing; name the folder that save() was given"
+                            ) from error  # fmt: skip
+        if meta["format"] > _FORMAT:
+            raise DataError(f"the backtest in {folder} has format {meta['format']}, this version reads {_FORMAT}; "
+                            "update forecast_kit")  # fmt: skip
+        frame, scales, timings = (
+            pd.read_parquet(folder / f"{name}.parquet") for name in ("frame", "scales", "timings")
+        )
+        unfinished = tuple((str(model), int(fold)) for model, fold in meta["unfinished"])
+        return cls(frame, scales, timings, check_levels(meta["levels"]), unfinished)

@@ -40,17 +40,25 @@ class DataSection(_Section):
 
 
 class BacktestSection(_Section):
-    """The folds, the same for all, and the quantile levels to score."""
+    """The folds, the same for all (see `RollingOrigin` and `backtest`), and the quantile levels to score."""
 
     horizon: int = Field(ge=1)
     folds: int = Field(default=1, ge=1)
     step: int | None = Field(default=None, ge=1)
+    gap: int = Field(default=0, ge=0)
+    window: int | None = Field(default=None, ge=1)
+    embargo: int = Field(default=0, ge=0)
+    align: Literal["series", "calendar"] = "series"
+    refit: int | None = Field(default=1, ge=1)
     levels: tuple[float, ...] = (0.1, 0.5, 0.9)
 
     @property
     def splitter(self) -> RollingOrigin:
         """The folds."""
-        return RollingOrigin(self.horizon, folds=self.folds, step=self.step)
+        return RollingOrigin(
+            self.horizon, folds=self.folds, step=self.step, gap=self.gap, window=self.window, embargo=self.embargo,
+            align=self.align,
+        )  # fmt: skip
 
 
 class GateSection(_Section):

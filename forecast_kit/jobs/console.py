@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from forecast_kit.core.forecaster import FitCallback, FitProgress
-from forecast_kit.evaluation.backtest import BacktestProgress
+from forecast_kit.evaluation.running import BacktestProgress
 
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:

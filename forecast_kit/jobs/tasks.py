@@ -21,8 +21,9 @@ from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_frame
 from forecast_kit.errors import ArgumentError, DataError
-from forecast_kit.evaluation.backtest import Backtest, backtest
+from forecast_kit.evaluation.backtest import Backtest
 from forecast_kit.evaluation.plots import plot_forecast
+from forecast_kit.evaluation.running import backtest
 from forecast_kit.jobs.config import DataSection, JobConfig
 from forecast_kit.jobs.console import FitBars, leaderboard_table
 from forecast_kit.mlflow import runs
@@ -105,7 +106,10 @@ def _judge(job: _Job, forecasters: dict[str, Forecaster]) -> tuple[Backtest, pd.
     job.out.print(f"backtest   {len(forecasters)} forecasters, {splitter.folds} folds, horizon {splitter.horizon}")
     bars = FitBars(job.out)
     with bars.running():
-        result = backtest(forecasters, panel, splitter, levels=config.backtest.levels, progress=bars.backtest)
+        result = backtest(
+            forecasters, panel, splitter, levels=config.backtest.levels, refit=config.backtest.refit,
+            progress=bars.backtest,
+        )  # fmt: skip
     board = result.leaderboard(_reference(config), metric=config.gate.metric)
     job.out.print(leaderboard_table(board, f"leaderboard: means over {len(panel)} series and {splitter.folds} folds"))
     runs.log_table(job.store.client, job.run_id, board, "leaderboard.json")

@@ -73,7 +73,7 @@ def test_too_short_series_are_named() -> None:
 
 @pytest.mark.parametrize("fields", [{"horizon": 0}, {"horizon": 2, "folds": 0}, {"horizon": 2, "step": 0}])
 def test_numbers_below_one_are_refused(fields: dict[str, int]) -> None:
-    with pytest.raises(ArgumentError, match=f"{list(fields)[-1]} must be at least 1, got 0"):
+    with pytest.raises(ArgumentError, match=f"{list(fields)[-1]} must be a whole number, at least 1; got 0"):
         RollingOrigin(**fields)
 
 

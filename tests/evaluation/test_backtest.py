@@ -13,7 +13,7 @@ import pytest
 from forecast_kit import ETS, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
 from forecast_kit.core.forecaster import FitCallback
 from forecast_kit.errors import ArgumentError, TooShortError
-from forecast_kit.evaluation.backtest import BacktestProgress
+from forecast_kit.evaluation.running import BacktestProgress
 from forecast_kit.typing import Floats
 
 SPLITTER = RollingOrigin(horizon=12, folds=3, step=6)
@@ -39,8 +39,11 @@ class Recorder(Forecaster):
         self.log.append(future)
         return np.zeros((len(history), horizon)), np.zeros((len(history), horizon, len(levels)))
 
+    def describe(self) -> dict[str, Any]:
+        return {}
+
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        raise NotImplementedError
+        return {}, {}
 
     def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         raise NotImplementedError
@@ -146,7 +149,9 @@ def test_undefined_scores_are_counted_and_left_out_of_the_means() -> None:
                               ("unseen", [*rng.normal(9.0, 1.0, 16), *[np.nan] * 4])]]  # fmt: skip
     panel = Panel.from_frame(pd.concat(frames), freq=1, gaps="mask")
     result = backtest({"naive": Naive()}, panel, RollingOrigin(2, folds=2), levels=LEVELS)
-    assert result.undefined.loc["naive"].to_dict() == {"mase": 4, "smape": 2, "mae": 2, "pinball": 2, "coverage": 2}
+    undefined = result.undefined.loc["naive"].to_dict()
+    assert {name for name, count in undefined.items() if count == 4} == {"mase", "rmsse", "msis"}
+    assert {count for name, count in undefined.items() if name not in ("mase", "rmsse", "msis")} == {2}
     board = result.leaderboard().iloc[0]
     assert board["mase"] == pytest.approx(result.scores.loc[result.scores["unique_id"] == "wild", "mase"].mean())
     assert board["mae"] == pytest.approx(mae_by_hand(result.frame).mean())
@@ -154,8 +159,9 @@ def test_undefined_scores_are_counted_and_left_out_of_the_means() -> None:
 
 
 def test_score_columns_follow_from_the_levels(seasonal_panel: Panel) -> None:
-    base = ["model", "fold", "unique_id", "mase", "smape", "mae"]
-    for levels, columns in [((), base), ((0.5,), [*base, "pinball"]), ((0.9, 0.1), [*base, "pinball", "coverage"])]:
+    base = ["model", "fold", "unique_id", "mase", "smape", "mae", "rmse", "mse", "rmsse", "wape", "mape", "me", "bias"]
+    one = [*base, "pinball", "wql", "crps"]
+    for levels, columns in [((), base), ((0.5,), one), ((0.9, 0.1), [*one, "coverage", "width", "msis"])]:
         result = backtest({"m": Naive()}, seasonal_panel, RollingOrigin(2), levels=levels)
         assert result.scores.columns.tolist() == columns
         assert result.levels == tuple(sorted(levels))
@@ -163,7 +169,7 @@ def test_score_columns_follow_from_the_levels(seasonal_panel: Panel) -> None:
 
 def test_unknown_names_are_refused_with_the_known_ones(seasonal_panel: Panel) -> None:
     result = backtest({"naive": Naive()}, seasonal_panel, RollingOrigin(2))
-    with pytest.raises(ArgumentError, match="unknown metric 'smap'; the backtest has mase, smape, mae.*mean 'smape'"):
+    with pytest.raises(ArgumentError, match="unknown metric 'smap'; the backtest has mase, smape, mae, .*mean 'smape'"):
         result.leaderboard(metric="smap")
     with pytest.raises(ArgumentError, match="unknown baseline 'snaive'; the backtest has 'naive'"):
         result.leaderboard("snaive")

@@ -1,0 +1,118 @@
+"""Forecasts from elsewhere: the M4 competition's own, with the scores that were published; and messy ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecast_kit import ETS, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit.errors import DataError, SchemaError
+from forecast_kit.evaluation import metrics
+from forecast_kit.evaluation.backtest import Backtest
+from forecast_kit.evaluation.judging import judge
+
+# Makridakis et al. 2020, and the files of the competition: sMAPE and MASE.
+OFFICIAL = {
+    "hourly": {"Naive2": (18.383, 2.395), "sNaive": (13.912, 1.193), "SES": (18.094, 2.385), "Naive": (43.003, 11.608)},
+    "weekly": {"Naive2": (9.161, 2.777), "sNaive": (9.161, 2.777), "SES": (9.012, 2.685), "Naive": (9.161, 2.777)},
+}
+SEASONS = {"hourly": 24, "weekly": 1}
+
+
+@pytest.fixture(scope="module", params=["hourly", "weekly"])
+def m4(request: pytest.FixtureRequest, shared_data: Path) -> tuple[str, Backtest, pd.DataFrame]:
+    name = request.param
+    data = pd.read_parquet(shared_data / f"m4_{name}.parquet")
+    panel = Panel.from_frame(data[["unique_id", "ds", "y"]], freq=1, season_length=SEASONS[name])
+    forecasts = pd.read_parquet(shared_data / f"m4_forecasts_{name}.parquet")
+    forecasts = forecasts.rename(columns={"method": "model", "yhat": "mean"})
+    forecasts["cutoff"] = (
+        forecasts["unique_id"].map(data[data["split"] == "train"].groupby("unique_id").size()).astype(int)
+    )
+    forecasts["ds"] = forecasts["cutoff"] + forecasts["step"]
+    published = pd.read_parquet(shared_data / f"m4_scores_{name}.parquet").rename(columns={"method": "model"})
+    return name, judge(forecasts, panel), published
+
+
+def test_the_official_scores_of_the_m4_benchmarks_come_out_to_the_third_decimal(m4: Any) -> None:
+    name, result, _ = m4
+    found = result.summary(["smape", "mase"])
+    for model, (smape, mase) in OFFICIAL[name].items():
+        assert found.loc[model].round(3).tolist() == [smape, mase], model
+    owa = metrics.owa(*found.loc["sNaive"], *found.loc["Naive2"])
+    assert owa == pytest.approx((found.loc["sNaive"] / found.loc["Naive2"]).mean())
+
+
+def test_the_published_scores_of_each_series_come_out(m4: Any) -> None:
+    _, result, published = m4
+    # SES was forecast anew for the published scores, the forecasts here are the competition's.
+    both = result.scores.merge(
+        published[published["model"] != "SES"], on=["model", "unique_id"], suffixes=("", "_theirs")
+    )
+    assert len(both) == 15 * both["unique_id"].nunique()
+    for metric in ("smape", "mase"):
+        np.testing.assert_allclose(both[metric], both[f"{metric}_theirs"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_backtest_judged_again_from_its_frame_is_itself(seasonal_panel: Panel) -> None:
+    models = {"naive": Naive(), "seasonal": SeasonalNaive(), "ets": ETS(jobs=1)}
+    result = backtest(models, seasonal_panel, RollingOrigin(12, folds=3, step=6), levels=(0.1, 0.5, 0.975))
+    shuffled = result.frame.drop(columns=["y", "fold", "step"]).sample(frac=1.0, random_state=0)
+    again = judge(shuffled, seasonal_panel)
+    assert again.levels == result.levels
+    keys = ["model", "fold", "unique_id"]
+    pd.testing.assert_frame_equal(
+        again.scores.sort_values(keys, ignore_index=True), result.scores.sort_values(keys, ignore_index=True)
+    )
+
+
+def test_one_forecast_without_model_or_cutoff_is_judged_after_the_stamp_before_it(seasonal_panel: Panel) -> None:
+    train, _ = seasonal_panel.split(5)
+    mine = SeasonalNaive().fit(train).predict(5).to_frame()[["unique_id", "ds", "mean"]]
+    found = judge(mine, seasonal_panel)
+    expected = backtest({"forecast": SeasonalNaive()}, seasonal_panel, RollingOrigin(5))
+    pd.testing.assert_frame_equal(found.scores, expected.scores)
+    assert found.leaderboard()["fit_s"].isna().all()
+
+
+def test_forecasts_of_steps_that_have_not_come_yet_are_not_observed(seasonal_panel: Panel) -> None:
+    ahead = SeasonalNaive().fit(seasonal_panel).predict(5).to_frame()
+    found = judge(ahead, seasonal_panel)
+    assert found.frame["y"].isna().all()
+    assert found.undefined.loc["SeasonalNaive" if "SeasonalNaive" in found.models else found.models[0], "mae"] == 6
+
+
+def test_models_are_compared_on_the_folds_that_all_have(seasonal_panel: Panel) -> None:
+    result = backtest({"a": Naive(), "b": SeasonalNaive()}, seasonal_panel, RollingOrigin(6, folds=3))
+    part = result.frame[(result.frame["model"] == "a") | (result.frame["fold"] != 2)]
+    found = judge(part.drop(columns=["y", "fold", "step"]), seasonal_panel)
+    assert found.unfinished == (("b", 2),)
+    assert found.folds == [1, 3]
+    expected = result.scores[result.scores["fold"] != 2].groupby("model")["mae"].mean()
+    np.testing.assert_allclose(found.leaderboard().set_index("model")["mae"][expected.index], expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "complaint"),
+    [
+        (lambda f: f.drop(columns="mean"), SchemaError, "forecasts have no column 'mean'"),
+        (lambda f: f.assign(unique_id="x" + f["unique_id"]), DataError, "the panel has no series 'xs0'"),
+        (lambda f: f.iloc[1:], DataError, "each of the steps 1 to 6 .* series 's0' have gaps or duplicates"),
+        (lambda f: pd.concat([f, f.iloc[-1:]]), DataError, "series 's5' have gaps or duplicates"),
+        (lambda f: f.assign(cutoff=f["ds"]), DataError, "lie at or before their cutoff"),
+        (lambda f: f[(f["unique_id"] != "s3") | (f["model"] != "b")], DataError, "different series .* 's3'"),
+        (lambda f: f.assign(mean=f["mean"].where(f["unique_id"] != "s2")), DataError, "empty .* in series 's2'"),
+        (lambda f: f.iloc[:0], DataError, "no forecasts"),
+    ],
+)  # fmt: skip
+def test_forecasts_that_cannot_be_judged_are_refused(
+    change: Any, error: type[Exception], complaint: str, seasonal_panel: Panel
+) -> None:
+    result = backtest({"a": Naive(), "b": SeasonalNaive()}, seasonal_panel, RollingOrigin(6))
+    frame = result.frame.drop(columns=["y", "fold", "step"])
+    with pytest.raises(error, match=complaint):
+        judge(change(frame), seasonal_panel)
