@@ -15,11 +15,13 @@ import pandas as pd
 
 from forecast_kit.core.forecast import check_levels, level_column
 from forecast_kit.errors import ArgumentError, DataError, name_some, nearest
+from forecast_kit.evaluation.comparison import signed_rank
 from forecast_kit.evaluation.scoring import METRICS, Rows, available, check_metrics, join, score
 
 KEYS = ("model", "fold", "unique_id")
 _FORMAT = 1
 _PARTS = ("frame", "scales", "timings")
+_SERIES_ENOUGH = 10  # to compare models by series alone, folds averaged
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +138,9 @@ class Backtest:
         """One row a model, best first.
 
         Scores are means over series and over the folds that all models have finished, undefined ones left out.
+        `p_best` tells how likely differences like those to the best model are if there is none: Wilcoxon's signed
+        rank test over `losses(metric)`, corrected by Holm for the number of models; `p_baseline` likewise. NaN
+        where fewer than two series can be compared.
 
         Args:
             baseline: the model against which skill is told; none by default.
@@ -158,11 +163,29 @@ class Backtest:
                 raise ArgumentError(f"unknown baseline {baseline!r}; the backtest has {name_some(self.models)}")
             reference = float(table[metric].to_dict()[baseline])
             table.insert(measures.index(metric) + 1, "skill", 1.0 - table[metric] / reference)
+        losses = self.losses(metric)
+        table["p_best"] = _p_values(losses, str(table[metric].idxmin()))
+        if baseline is not None:
+            table["p_baseline"] = _p_values(losses, baseline)
         timings = self.timings[self.timings["fold"].isin(self.folds)].groupby("model")
         table = table.join(timings[["fit_s", "predict_s"]].sum(min_count=1)).join(timings[["size_mb"]].last())
         table = table.sort_values(metric, kind="stable").reset_index()
         table.insert(0, "rank", np.arange(1, len(table) + 1))
         return table
+
+    def losses(self, metric: str = "mase") -> pd.DataFrame:
+        """A column for each model, a row for each series: what `forecast_kit.evaluation.comparison` takes.
+
+        The mean over the folds that all have finished; with fewer than ten series a row for each series and fold.
+
+        Raises:
+            ArgumentError: there is no such metric.
+        """
+        scores = self.score([metric])
+        scores = scores[scores["fold"].isin(self.folds)]
+        keys = ["unique_id"] if scores["unique_id"].nunique() >= _SERIES_ENOUGH else ["unique_id", "fold"]
+        means = scores.groupby([*keys, "model"], sort=False)[metric].mean()
+        return means.unstack("model")[self.models]  # noqa: PD010 - pivot_table drops what is NaN throughout
 
     def blocks(self) -> Iterator[tuple[str, int, np.ndarray, Rows]]:
         """Model, fold, `[N]` series and their rows, in the order of the frame.
@@ -170,26 +193,28 @@ class Backtest:
         Raises:
             DataError: the frame is not in the order that it was made in.
         """
-        model, fold, step = (self.frame[name].to_numpy() for name in ("model", "fold", "step"))
         if not len(self.frame):
             return
-        starts = np.flatnonzero((fold[1:] != fold[:-1]) | (model[1:] != model[:-1])) + 1
-        edges = np.concatenate([[0], starts, [len(self.frame)]])
+        step = self.frame["step"].to_numpy()
         horizon = int(step.max())
-        scales = {number: part.set_index("unique_id") for number, part in self.scales.groupby("fold")}
+        # The first and the last row of each series are looked at: text of millions of rows takes seconds.
+        heads, tails = (self.frame[list(KEYS)].iloc[at::horizon].reset_index(drop=True) for at in (0, horizon - 1))
+        whole = len(step) % horizon == 0 and (step.reshape(-1, horizon) == np.arange(1, horizon + 1)).all()
+        if not whole or not heads.equals(tails):
+            raise DataError("the frame of a backtest must hold the rows of each model and fold together, series by "
+                            "series and step by step; sort it by model, fold, unique_id and step")  # fmt: skip
+        model, fold, ids = (heads[name].to_numpy() for name in KEYS)
+        y, mean = (self.frame[name].to_numpy(np.float64).reshape(-1, horizon) for name in ("y", "mean"))
         columns = [level_column(q) for q in self.levels]
-        for first, last in pairwise(edges):
-            part = self.frame.iloc[first:last]
-            if (last - first) % horizon or (step[first:last].reshape(-1, horizon) != np.arange(1, horizon + 1)).any():
-                raise DataError("the frame of a backtest must hold the rows of each model and fold together, series by "
-                                "series and step by step; sort it by model, fold, unique_id and step")  # fmt: skip
-            ids = part["unique_id"].to_numpy()[::horizon]
-            scale = scales[int(fold[first])].loc[ids]
-            y = part["y"].to_numpy(np.float64).reshape(-1, horizon)
-            yield str(model[first]), int(fold[first]), ids, Rows(
-                y, ~np.isnan(y), part["mean"].to_numpy(np.float64).reshape(-1, horizon),
-                scale["absolute"].to_numpy()[:, None], scale["squared"].to_numpy()[:, None],
-                part[columns].to_numpy(np.float64).reshape(len(ids), horizon, len(columns)), np.asarray(self.levels),
+        quantiles = self.frame[columns].to_numpy(np.float64).reshape(len(heads), horizon, len(columns))
+        scales = {number: part.set_index("unique_id") for number, part in self.scales.groupby("fold")}
+        starts = np.flatnonzero((fold[1:] != fold[:-1]) | (model[1:] != model[:-1])) + 1
+        for first, last in pairwise([0, *starts.tolist(), len(heads)]):
+            at = slice(first, last)
+            scale = scales[int(fold[first])].loc[ids[at]]
+            yield str(model[first]), int(fold[first]), ids[at], Rows(
+                y[at], ~np.isnan(y[at]), mean[at], scale["absolute"].to_numpy()[:, None],
+                scale["squared"].to_numpy()[:, None], quantiles[at], np.asarray(self.levels),
             )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
@@ -224,3 +249,10 @@ class Backtest:
         )
         unfinished = tuple((str(model), int(fold)) for model, fold in meta["unfinished"])
         return cls(frame, scales, timings, check_levels(meta["levels"]), unfinished)
+
+
+def _p_values(losses: pd.DataFrame, against: str) -> pd.Series:
+    """By model, the corrected p-value of its difference to one of them; none where too little can be compared."""
+    if against not in losses or len(losses.dropna()) < 2 or len(losses.columns) < 2:
+        return pd.Series(np.nan, losses.columns)
+    return signed_rank(losses, against).set_index("model")["p_holm"]

@@ -52,6 +52,11 @@ class BacktestSection(_Section):
     refit: int | None = Field(default=1, ge=1)
     levels: tuple[float, ...] = (0.1, 0.5, 0.9)
 
+    @model_validator(mode="after")
+    def _fold_as_they_must(self) -> BacktestSection:
+        self.splitter  # noqa: B018 - made to see whether it can be
+        return self
+
     @property
     def splitter(self) -> RollingOrigin:
         """The folds."""

@@ -75,12 +75,12 @@ def leaderboard_table(board: pd.DataFrame, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     shown = {
         "rank": ("rank", "{:d}"), "model": ("model", "{}"), "mase": ("MASE", "{:.3f}"), "smape": ("sMAPE %", "{:.2f}"),
-        "skill": ("skill", "{:+.1%}"), "coverage": ("coverage", "{:.1%}"), "fit_s": ("fit s", "{:.1f}"),
-        "predict_s": ("predict s", "{:.2f}"),
+        "skill": ("skill", "{:+.1%}"), "p_baseline": ("p", "{:.3f}"), "coverage": ("coverage", "{:.1%}"),
+        "fit_s": ("fit s", "{:.1f}"), "predict_s": ("predict s", "{:.2f}"),
     }  # fmt: skip
     columns = {key: value for key, value in shown.items() if key in board.columns}
     for key, (head, _) in columns.items():
         table.add_column(head, justify="left" if key == "model" else "right", no_wrap=True)
     for row in board.to_dict("records"):
-        table.add_row(*(form.format(row[key]) for key, (_, form) in columns.items()))
+        table.add_row(*("" if row[key] != row[key] else form.format(row[key]) for key, (_, form) in columns.items()))
     return table

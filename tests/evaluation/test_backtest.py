@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from forecast_kit import ETS, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit import ETS, Backtest, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
 from forecast_kit.core.forecaster import FitCallback
-from forecast_kit.errors import ArgumentError, TooShortError
+from forecast_kit.errors import ArgumentError, DataError, TooShortError
 from forecast_kit.evaluation.running import BacktestProgress
 from forecast_kit.typing import Floats
 
@@ -140,6 +141,73 @@ def test_the_last_model_of_a_tie_stays_last(seasonal_panel: Panel) -> None:
     result = backtest({"z": Naive(), "a": Naive()}, seasonal_panel, SPLITTER)
     assert result.leaderboard("a")["model"].tolist() == ["z", "a"]
     assert result.leaderboard("a")["skill"].tolist() == [0.0, 0.0]
+
+
+def test_the_leaderboard_tells_how_sure_it_is() -> None:
+    rng = np.random.default_rng(1)
+    wave = np.sin(np.arange(60) * np.pi / 3)
+    frames = [pd.DataFrame({"unique_id": f"s{k:02d}", "ds": range(60), "y": wave + 0.3 * rng.normal(size=60)})
+              for k in range(12)]  # fmt: skip
+    panel = Panel.from_frame(pd.concat(frames), freq=1, season_length=6)
+    models = {"naive": Naive(), "seasonal": SeasonalNaive(), "again": SeasonalNaive()}
+    result = backtest(models, panel, RollingOrigin(6, folds=2))
+    losses = result.losses("mae")
+    assert losses.shape == (12, 3)
+    np.testing.assert_allclose(
+        losses["naive"], result.scores.query("model == 'naive'").groupby("unique_id")["mae"].mean()
+    )
+    board = result.leaderboard("naive", metric="mae").set_index("model")
+    raw = stats.wilcoxon(losses["seasonal"] - losses["naive"]).pvalue
+    assert board.loc["seasonal", "p_baseline"] == pytest.approx(min(1.0, 2 * raw))
+    assert np.isnan(board.loc["naive", "p_baseline"])
+    assert np.isnan(board.loc["seasonal", "p_best"])
+    assert board.loc["again", "p_best"] == 1.0
+    assert board.loc["naive", "p_best"] == pytest.approx(min(1.0, 2 * raw))
+    assert backtest({"a": Naive()}, panel, RollingOrigin(6)).leaderboard()["p_best"].isna().all()
+    few = backtest(models, panel.take(["s00", "s01"]), RollingOrigin(6, folds=3))
+    assert few.losses("mae").shape == (6, 3)
+
+
+def test_summaries_take_medians_weights_and_folds(seasonal_panel: Panel) -> None:
+    result = backtest({"a": Naive(), "b": SeasonalNaive()}, seasonal_panel, SPLITTER)
+    groups = result.scores.groupby("model", sort=False)["mae"]
+    np.testing.assert_allclose(result.summary(["mae"], how="median")["mae"], groups.median())
+    weights = {f"s{k}": k + 1.0 for k in range(6)}
+    weighted = result.summary(["mae"], weights=weights)["mae"]
+    for model, part in result.scores.groupby("model"):
+        by_hand = np.average(part["mae"], weights=part["unique_id"].map(weights))
+        assert weighted[model] == pytest.approx(by_hand)
+    by_fold = result.summary(["mae", "rmse"], by="fold")
+    expected = result.scores.groupby(["model", "fold"], sort=False)[["mae", "rmse"]].mean()
+    pd.testing.assert_frame_equal(by_fold, expected)
+    with pytest.raises(ArgumentError, match="no weight is given for series 's5'"):
+        result.summary(weights={f"s{k}": 1.0 for k in range(5)})
+    with pytest.raises(ArgumentError, match="how is 'mean' or 'median'"):
+        result.summary(how="mode")  # type: ignore[arg-type]
+
+
+def test_errors_by_step_are_those_of_the_frame(seasonal_panel: Panel) -> None:
+    result = backtest({"a": Naive(), "b": SeasonalNaive()}, seasonal_panel, SPLITTER, levels=LEVELS)
+    found = result.by_step(["mae", "rmse", "wape", "pinball"]).set_index(["model", "step"])
+    frame = result.frame.assign(e=result.frame["y"] - result.frame["mean"])
+    for (model, step), part in frame.groupby(["model", "step"]):
+        row = found.loc[(model, step)]
+        assert row["mae"] == pytest.approx(part["e"].abs().mean())
+        assert row["rmse"] == pytest.approx(np.sqrt((part["e"] ** 2).mean()))
+        assert row["wape"] == pytest.approx(part["e"].abs().sum() / part["y"].abs().sum())
+
+
+def test_a_frame_in_another_order_is_refused(seasonal_panel: Panel) -> None:
+    result = backtest({"a": Naive()}, seasonal_panel, SPLITTER)
+    mixed = Backtest(result.frame.sample(frac=1.0, random_state=0), result.scales, result.timings, ())
+    with pytest.raises(DataError, match="sort it by model, fold, unique_id and step"):
+        _ = mixed.scores
+
+
+def test_what_does_not_rank_cannot_rank(seasonal_panel: Panel) -> None:
+    result = backtest({"a": Naive()}, seasonal_panel, SPLITTER)
+    with pytest.raises(ArgumentError, match="cannot be ranked by 'me'; take one of mase"):
+        result.leaderboard(metric="me")
 
 
 def test_undefined_scores_are_counted_and_left_out_of_the_means() -> None:

@@ -66,6 +66,8 @@ def test_every_job_that_comes_along_is_valid(file: Path) -> None:
         ("name: nightly\n", "", "'name' is missing"),
         ("horizon: 24", "horizon: day", "backtest.horizon: .*valid integer.*got 'day'"),
         ("horizon: 24", "horizon: 0", "backtest.horizon: .*greater than or equal to 1, got 0"),
+        ("folds: 2", "folds: 2, window: 3, embargo: 3", "backtest: window must be longer than the embargo"),
+        ("folds: 2", "folds: 2, align: left", "backtest.align: .*'series' or 'calendar'"),
         ("path: sales.csv,", "path: sales.csv, dataset: hospital,", "data: name either 'dataset'"),
         (", schema: {freq: h}", "", "a file needs a 'schema' that states at least freq"),
         ("{freq: h}", "{freq: hourly}", "unknown freq 'hourly'"),
