@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from forecast_kit.evaluation.backtest import Backtest as Backtest
     from forecast_kit.evaluation.judging import judge as judge
     from forecast_kit.evaluation.leaks import find_leaks as find_leaks
+    from forecast_kit.evaluation.plots import plot_backtest as plot_backtest
+    from forecast_kit.evaluation.plots import plot_critical_difference as plot_critical_difference
+    from forecast_kit.evaluation.plots import plot_error_by_step as plot_error_by_step
+    from forecast_kit.evaluation.plots import plot_folds as plot_folds
     from forecast_kit.evaluation.plots import plot_forecast as plot_forecast
+    from forecast_kit.evaluation.plots import plot_heatmap as plot_heatmap
+    from forecast_kit.evaluation.plots import plot_reliability as plot_reliability
+    from forecast_kit.evaluation.plots import plot_residuals as plot_residuals
+    from forecast_kit.evaluation.plots import plot_windows as plot_windows
+    from forecast_kit.evaluation.report import write_report as write_report
     from forecast_kit.evaluation.running import backtest as backtest
     from forecast_kit.models.naive import Naive as Naive
     from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
@@ -54,7 +63,16 @@ _HOMES = {
     "find_leaks": "evaluation.leaks",
     "judge": "evaluation.judging",
     "load": "data.datasets",
+    "plot_backtest": "evaluation.plots",
+    "plot_critical_difference": "evaluation.plots",
+    "plot_error_by_step": "evaluation.plots",
+    "plot_folds": "evaluation.plots",
     "plot_forecast": "evaluation.plots",
+    "plot_heatmap": "evaluation.plots",
+    "plot_reliability": "evaluation.plots",
+    "plot_residuals": "evaluation.plots",
+    "plot_windows": "evaluation.plots",
+    "write_report": "evaluation.report",
 }
 
 __all__ = ["__version__", *_HOMES]

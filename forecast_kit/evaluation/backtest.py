@@ -164,7 +164,7 @@ class Backtest:
             reference = float(table[metric].to_dict()[baseline])
             table.insert(measures.index(metric) + 1, "skill", 1.0 - table[metric] / reference)
         losses = self.losses(metric)
-        table["p_best"] = _p_values(losses, str(table[metric].idxmin()))
+        table["p_best"] = _p_values(losses, str(table[metric].idxmin())) if table[metric].notna().any() else np.nan
         if baseline is not None:
             table["p_baseline"] = _p_values(losses, baseline)
         timings = self.timings[self.timings["fold"].isin(self.folds)].groupby("model")
