@@ -185,4 +185,6 @@ def _cell(name: Any, value: Any) -> str:
         return ""
     if name in _SHARES:
         return f"{value:.1%}"
-    return f"{value:.3f}" if str(name).startswith("p_") else f"{value:.4g}"
+    if str(name).startswith("p_"):
+        return "<0.001" if value < 0.0005 else f"{value:.3f}"
+    return f"{value:.4g}"

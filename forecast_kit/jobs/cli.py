@@ -48,6 +48,7 @@ def run(job: Annotated[Path, typer.Argument(help="The job file, such as pipeline
     config = read_job(job)
 
     result = run_job(config, console)
+    console.print(f"report     {result.report.absolute()}")
     if result.forecast is None:
         console.print("forecast   none: no version of the model has become champion yet")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -82,5 +83,12 @@ def leaderboard_table(board: pd.DataFrame, title: str) -> Table:
     for key, (head, _) in columns.items():
         table.add_column(head, justify="left" if key == "model" else "right", no_wrap=True)
     for row in board.to_dict("records"):
-        table.add_row(*("" if row[key] != row[key] else form.format(row[key]) for key, (_, form) in columns.items()))
+        table.add_row(*(_cell(key, row[key], form) for key, (_, form) in columns.items()))
     return table
+
+
+def _cell(key: str, value: Any, form: str) -> str:
+    """The value as it is shown; nothing where it is undefined, and no p-value of 0."""
+    if value != value:
+        return ""
+    return "<0.001" if key == "p_baseline" and value < 0.0005 else form.format(value)

@@ -23,6 +23,7 @@ from forecast_kit.data.sources import read_frame
 from forecast_kit.errors import ArgumentError, DataError
 from forecast_kit.evaluation.backtest import Backtest
 from forecast_kit.evaluation.plots import plot_forecast
+from forecast_kit.evaluation.report import write_report
 from forecast_kit.evaluation.running import backtest
 from forecast_kit.jobs.config import DataSection, JobConfig
 from forecast_kit.jobs.console import FitBars, leaderboard_table
@@ -49,6 +50,7 @@ class JobResult:
     leaderboard: pd.DataFrame
     decision: Decision
     best: str
+    report: Path
     forecast: Path | None
     plot: Path | None
     run_id: str
@@ -92,12 +94,15 @@ def run_job(config: JobConfig, out: Console) -> JobResult:
         if len(source.panel.audit):
             runs.log_table(store.client, run_id, source.panel.audit.frame, "audit.json")
         result, board = _judge(job, forecasters)
+        report = _report(job, result)
         best = next(name for name in board["model"] if name in config.candidates)
         version = _register(job, best, forecasters, result, board)
         decision = _promote(job, best, version, board)
         runs.describe(store.client, run_id, decision.reason, board)
         forecast_path, plot_path = _forecast(job)
-    return JobResult(result, board, decision, best, forecast_path, plot_path, run_id, experiment_id, store)
+    return JobResult(
+        result, board, decision, best, report, forecast_path, plot_path, run_id, experiment_id, store
+    )  # fmt: skip
 
 
 def _judge(job: _Job, forecasters: dict[str, Forecaster]) -> tuple[Backtest, pd.DataFrame]:
@@ -116,6 +121,17 @@ def _judge(job: _Job, forecasters: dict[str, Forecaster]) -> tuple[Backtest, pd.
     runs.log_table(job.store.client, job.run_id, result.frame, "backtest/forecasts.parquet")
     runs.log_table(job.store.client, job.run_id, result.scores, "backtest/scores.parquet")
     return result, board
+
+
+def _report(job: _Job, result: Backtest) -> Path:
+    """The backtest as a page to read, beside the forecasts and with the run."""
+    config = job.config
+    path = write_report(
+        result, config.output / f"{config.name}-backtest.html", baseline=_reference(config), metric=config.gate.metric,
+        title=f"{config.name}: backtest",
+    )  # fmt: skip
+    job.store.client.log_artifact(job.run_id, str(path), "backtest")
+    return path
 
 
 def _register(job: _Job, best: str, forecasters: dict[str, Forecaster], result: Backtest, board: pd.DataFrame) -> str:

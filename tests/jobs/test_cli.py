@@ -69,6 +69,7 @@ def test_a_job_runs_from_a_messy_file_to_a_champion_that_another_process_forecas
     assert out.columns.tolist() == ["unique_id", "ds", "cutoff", "model", "mean", "q10", "q50", "q90"]
     assert out.groupby("unique_id").size().tolist() == [24] * 6
     assert (shop / "forecasts" / "shop.png").read_bytes().startswith(b"\x89PNG")
+    assert "<h2>Leaderboard</h2>" in (shop / "forecasts" / "shop-backtest.html").read_text(encoding="utf-8")
 
     arguments = ("forecast", "--model", "models:/shop-sales@champion", "--out", "again.csv", "--level", "0.5")
     second = command(*arguments, folder=shop)
