@@ -140,10 +140,11 @@ class Backtest:
         Scores are means over series and over the folds that all models have finished, undefined ones left out.
         `p_best` tells how likely differences like those to the best model are if there is none: Wilcoxon's signed
         rank test over `losses(metric)`, corrected by Holm for the number of models; `p_baseline` likewise. NaN
-        where fewer than two series can be compared.
+        where fewer than two series can be compared. `owa` is the overall weighted average of the M4 competition,
+        with the baseline in Naive2's place.
 
         Args:
-            baseline: the model against which skill is told; none by default.
+            baseline: the model against which skill, `p_baseline` and `owa` are told; none by default.
             metric: the score that ranks and from which skill is computed: `skill = 1 - s / s_baseline`,
                 positive where the model is better than the baseline.
 
@@ -163,6 +164,8 @@ class Backtest:
                 raise ArgumentError(f"unknown baseline {baseline!r}; the backtest has {name_some(self.models)}")
             reference = float(table[metric].to_dict()[baseline])
             table.insert(measures.index(metric) + 1, "skill", 1.0 - table[metric] / reference)
+            relative = table[["smape", "mase"]] / table.loc[baseline, ["smape", "mase"]]
+            table["owa"] = relative.mean(axis=1, skipna=False)
         losses = self.losses(metric)
         table["p_best"] = _p_values(losses, str(table[metric].idxmin())) if table[metric].notna().any() else np.nan
         if baseline is not None:
