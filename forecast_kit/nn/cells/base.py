@@ -19,9 +19,9 @@ class Cell(keras.layers.Layer):
     """One step of a recurrence, `(x_t, state_(t-1)) -> (y_t, state_t)`, and its weights.
 
     Usable in `keras.layers.RNN`, and faster through `forecast_kit.nn.recurrent`. A subclass creates its
-    weights in `build` and writes two pure functions of tensors:
+    weights in `build` and has two pure functions of tensors:
 
-    - `project(x, w)`: what depends on the input alone, usually `x W + b`. It takes one step
+    - `project(x, w)`: what depends on the input alone, `x W + b` unless it is overridden. It takes one step
       `[B, F]` or all of them `[B, T, F]`, so that the whole sequence can be projected in one product;
     - `step(p, states, w)`: from the projected input of a step `[B, P]` and the states to the output and
       the new states.
@@ -67,9 +67,9 @@ class Cell(keras.layers.Layer):
         """The width of each state."""
         return (self.units,) * len(self.carries)
 
-    @abstractmethod
     def project(self, x: Any, w: Weights) -> Any:
-        """`[..., P]` the part of the step that depends on the input `[..., F]` alone."""
+        """`[..., P]` the part of the step that depends on the input `[..., F]` alone: `x W + b`, unless overridden."""
+        return matmul(x, w["kernel"]) + w["bias"]
 
     @abstractmethod
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:

@@ -47,10 +47,6 @@ class ElmanCell(Cell):
         self._matrix("recurrent_kernel", (u, u), recurrent=True)
         self._bias("bias", u)
 
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
-
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""
         (h,) = states

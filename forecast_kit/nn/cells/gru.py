@@ -91,10 +91,6 @@ class GRUResetBeforeCell(Cell):
         self._matrix("recurrent_kernel", (u, 3 * u), recurrent=True)
         self._bias("bias", 3 * u)
 
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
-
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""
         (h,) = states
@@ -134,10 +130,6 @@ class OutputGatedGRUCell(Cell):
         self._matrix("kernel", (int(input_shape[-1] or 0), 4 * u))
         self._matrix("recurrent_kernel", (u, 4 * u), recurrent=True)
         self._bias("bias", 4 * u)
-
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
 
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""

@@ -51,10 +51,6 @@ class LSTMCell(Cell):
         self._matrix("recurrent_kernel", (u, 4 * u), recurrent=True)
         self._bias("bias", 4 * u, open_forget_gate(self) if self.unit_forget_bias else None)
 
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
-
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""
         h, c = states
@@ -129,10 +125,6 @@ class PeepholeLSTMCell(Cell):
             self.peephole = self.add_weight(name="peephole", shape=(3 * u,), initializer="zeros")
         else:
             self.peephole_kernel = self.add_weight(name="peephole_kernel", shape=(u, 3 * u), initializer="zeros")
-
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
 
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""

@@ -40,10 +40,6 @@ class MinGRUCell(Cell):
         self._matrix("kernel", (int(input_shape[-1] or 0), 2 * self.units))
         self._bias("bias", 2 * self.units)
 
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
-
     @staticmethod
     def linear(p: Any) -> tuple[Any, Any]:
         """`a, b` of `h' = a * h + b`, each `[..., U]`, from the projected input `[..., 2U]` of one step or of all."""
@@ -88,10 +84,6 @@ class MinLSTMCell(Cell):
         """Creates the weights."""
         self._matrix("kernel", (int(input_shape[-1] or 0), 3 * self.units))
         self._bias("bias", 3 * self.units)
-
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
 
     @staticmethod
     def linear(p: Any) -> tuple[Any, Any]:
@@ -139,10 +131,6 @@ class MGUCell(Cell):
         self._matrix("kernel", (int(input_shape[-1] or 0), 2 * u))
         self._matrix("recurrent_kernel", (u, 2 * u), recurrent=True)
         self._bias("bias", 2 * u)
-
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
 
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""

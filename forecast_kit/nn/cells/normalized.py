@@ -217,10 +217,6 @@ class SLSTMCell(Cell):
         self._matrix("recurrent_kernel", (u, 4 * u), recurrent=True)
         self._bias("bias", 4 * u)
 
-    def project(self, x: Any, w: Weights) -> Any:
-        """See `Cell`."""
-        return matmul(x, w["kernel"]) + w["bias"]
-
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""
         h, c, n, m = states
