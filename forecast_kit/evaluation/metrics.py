@@ -96,8 +96,8 @@ def mase(y: Floats, mean: Floats, observed: Bools, scale: Floats) -> Floats:
 
     Args:
         y, mean, observed: `[..., H]`.
-        scale: the mean absolute seasonal difference of the training part, in a shape that fits `y`: `[N, 1]`
-            beside `[N, H]`. Zero or NaN makes the metric undefined.
+        scale: `[...]`, the mean absolute seasonal difference of the training part, or one for each value, `[..., H]`.
+            Zero or NaN makes the metric undefined.
 
     Source: Hyndman and Koehler, Another look at measures of forecast accuracy, 2006; with a season as
     in the M4 competition (Makridakis et al. 2020, 2.1).
@@ -113,7 +113,7 @@ def rmsse(y: Floats, mean: Floats, observed: Bools, scale: Floats) -> Floats:
 
     Args:
         y, mean, observed: `[..., H]`.
-        scale: the mean squared (seasonal) difference of the training part, in a shape that fits `y`.
+        scale: `[...]`, the mean squared (seasonal) difference of the training part, or one for each value.
 
     Source: Hyndman and Koehler 2006; the measure of the M5 competition (Makridakis et al. 2022), with m = 1.
 
@@ -137,10 +137,12 @@ def owa(smape: Floats, mase: Floats, reference_smape: Floats, reference_mase: Fl
 
 
 def _scaled(values: Floats, observed: Bools, scale: Floats) -> Floats:
-    per = np.broadcast_to(scale, values.shape)
-    if values.shape[-1] and np.shape(scale)[-1:] == (1,):  # one for each result: divide that
-        return ratio(mean_over(values, observed), np.asarray(scale)[..., 0])
-    return mean_over(ratio(values, per), observed & (per > 0))
+    scale = np.asarray(scale, np.float64)
+    if scale.ndim < values.ndim:
+        scale = scale[..., None]
+    if scale.shape[-1] == 1 and values.shape[-1]:  # one for each result: that is divided
+        return ratio(mean_over(values, observed), scale[..., 0])
+    return mean_over(ratio(values, scale), observed & (scale > 0))
 
 
 # ---- quantiles and intervals

@@ -104,6 +104,14 @@ def test_coverage_counts_observed_actuals_inside_with_the_bounds(
     check(metrics.coverage(y, f - width, f + width, seen), expected)
 
 
+def test_a_scale_is_for_a_series_or_for_a_value() -> None:
+    y, f, seen = np.array([[1.0, 2.0], [3.0, 9.0]]), np.zeros((2, 2)), np.ones((2, 2), bool)
+    expected = [1.5 / 2.0, 6.0 / 4.0]
+    for scale in (np.array([2.0, 4.0]), np.array([[2.0], [4.0]]), np.array([[2.0, 2.0], [4.0, 4.0]])):
+        np.testing.assert_allclose(metrics.mase(y, f, seen, scale), expected)
+    assert metrics.mase(y[0], f[0], seen[0], np.array(2.0)) == 0.75
+
+
 def test_unobserved_actuals_count_in_no_metric() -> None:
     y, f, seen = np.array([[1.0, 1e9, np.nan]]), np.array([[2.0, 0.0, 0.0]]), np.array([[True, False, False]])
     for value in (
