@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from forecast_kit.evaluation.plots import plot_windows as plot_windows
     from forecast_kit.evaluation.report import write_report as write_report
     from forecast_kit.evaluation.running import backtest as backtest
+    from forecast_kit.models.averages import Drift as Drift
+    from forecast_kit.models.averages import HistoricAverage as HistoricAverage
+    from forecast_kit.models.averages import WindowAverage as WindowAverage
     from forecast_kit.models.naive import Naive as Naive
     from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
     from forecast_kit.models.neural import NeuralForecaster as NeuralForecaster
@@ -48,9 +51,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Backtest": "evaluation.backtest",
+    "Drift": "models.averages",
     "ETS": "models.statistical",
     "Forecast": "core.forecast",
     "Forecaster": "core.forecaster",
+    "HistoricAverage": "models.averages",
     "Naive": "models.naive",
     "NeuralForecaster": "models.neural",
     "Panel": "data.panel",
@@ -59,6 +64,7 @@ _HOMES = {
     "RollingOrigin": "core.splits",
     "SeasonalNaive": "models.naive",
     "TrainingSpec": "nn.training",
+    "WindowAverage": "models.averages",
     "backtest": "evaluation.running",
     "find_leaks": "evaluation.leaks",
     "judge": "evaluation.judging",

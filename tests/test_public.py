@@ -11,10 +11,11 @@ import pytest
 import forecast_kit
 
 PUBLIC = [
-    "Backtest", "ETS", "Forecast", "Forecaster", "Naive", "NeuralForecaster", "Panel", "PanelSchema", "Recurrent",
-    "RollingOrigin", "SeasonalNaive", "TrainingSpec", "__version__", "backtest", "find_leaks", "judge", "load",
-    "plot_backtest", "plot_critical_difference", "plot_error_by_step", "plot_folds", "plot_forecast", "plot_heatmap",
-    "plot_reliability", "plot_residuals", "plot_windows", "write_report",
+    "Backtest", "Drift", "ETS", "Forecast", "Forecaster", "HistoricAverage", "Naive", "NeuralForecaster",
+    "Panel", "PanelSchema", "Recurrent", "RollingOrigin", "SeasonalNaive", "TrainingSpec", "WindowAverage",
+    "__version__", "backtest", "find_leaks", "judge", "load", "plot_backtest", "plot_critical_difference",
+    "plot_error_by_step", "plot_folds", "plot_forecast", "plot_heatmap", "plot_reliability", "plot_residuals",
+    "plot_windows", "write_report",
 ]  # fmt: skip
 
 

@@ -37,6 +37,9 @@ _FILE, _ARRAYS, _HISTORY = "forecaster.json", "arrays.npz", "history.npz"
 
 # Where the forecasters of this package live, so that a saved one is found without importing them all.
 _HOMES = {
+    "Drift": "forecast_kit.models.averages",
+    "HistoricAverage": "forecast_kit.models.averages",
+    "WindowAverage": "forecast_kit.models.averages",
     "Naive": "forecast_kit.models.naive",
     "SeasonalNaive": "forecast_kit.models.naive",
     "ETS": "forecast_kit.models.statistical",
@@ -322,7 +325,7 @@ def find_forecaster(name: str) -> type[Forecaster]:
     if name not in Forecaster._known and name in _HOMES:
         importlib.import_module(_HOMES[name])
     if name not in Forecaster._known:
-        known = sorted({*_HOMES, *Forecaster._known})
+        known = sorted({*_HOMES, *(key for key, kind in Forecaster._known.items() if not inspect.isabstract(kind))})
         raise ArgumentError(f"unknown forecaster {name!r}; known are {', '.join(known)}.{nearest(name, known)} "
                             f"A class of your own must be imported first")  # fmt: skip
     return Forecaster._known[name]

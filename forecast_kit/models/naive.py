@@ -1,10 +1,11 @@
-"""Baselines that repeat what was last seen, over the whole panel at once.
+"""Baselines that repeat or average what was seen, over the whole panel at once.
 
 Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed.), 5.2 and 5.5.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
@@ -17,7 +18,7 @@ from forecast_kit.core.splits import check_min_length
 from forecast_kit.data.panel import Panel, positions
 from forecast_kit.data.seasonal import seasonal_error
 from forecast_kit.errors import ArgumentError
-from forecast_kit.typing import Floats, Ints
+from forecast_kit.typing import Floats
 
 
 def repeat_season(history: Panel, season_length: int, horizon: int) -> Floats:
@@ -33,7 +34,50 @@ def normal_quantiles(mean: Floats, deviation: Floats, levels: Sequence[float]) -
     return mean[:, :, None] + deviation[:, :, None] * z
 
 
-class SeasonalNaive(Forecaster):
+class FromHistory(Forecaster):
+    """A forecast from the last rows of the history and a few numbers learned of each series.
+
+    A subclass writes `_learn` and `_forecast`. What was learned of a series at fit counts wherever its
+    history is given later; of series never seen it is learned from the history at hand.
+
+    Args:
+        horizon: steps ahead where `predict` is not told.
+    """
+
+    def __init__(self, *, horizon: int | None = None) -> None:
+        check_positive(horizon=horizon)
+        self.horizon = horizon
+        self.ids_: np.ndarray = np.empty(0, np.str_)
+        self.learned_: dict[str, Floats] = {}
+
+    @abstractmethod
+    def _learn(self, panel: Panel) -> dict[str, Floats]:
+        """Numbers of each series, `[N]` each; `deviation` is the standard deviation of a one-step error."""
+
+    @abstractmethod
+    def _forecast(self, history: Panel, horizon: int, learned: dict[str, Floats]) -> tuple[Floats, Floats]:
+        """The means `[N, H]`, and by what the deviation grows with the steps, `[N, H]` or `[H]`."""
+
+    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+        self.ids_, self.learned_ = panel.ids, self._learn(panel)
+
+    def _predict(
+        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
+    ) -> tuple[Floats, Floats]:
+        own = self._learn(history)
+        learned = {key: known_or_own(self.ids_, values, history, own[key]) for key, values in self.learned_.items()}
+        mean, growth = self._forecast(history, horizon, learned)
+        return mean, normal_quantiles(mean, learned["deviation"][:, None] * growth, levels)
+
+    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {"ids": self.ids_, **self.learned_}
+
+    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.learned_ = dict(arrays)
+        self.ids_ = self.learned_.pop("ids")
+
+
+class SeasonalNaive(FromHistory):
     """Repeats the last season: the forecast is what was observed one season before.
 
     `y_(T+h|T) = y_(T+h-m(k+1))` with `k = (h-1) // m`. Its variance is `(k+1) s^2`, where `s^2` is
@@ -54,14 +98,10 @@ class SeasonalNaive(Forecaster):
     """
 
     def __init__(self, season_length: int | None = None, *, horizon: int | None = None) -> None:
-        for key, value in (("season_length", season_length), ("horizon", horizon)):
-            if value is not None and value < 1:
-                raise ArgumentError(f"{key} must be at least 1, got {value}")
+        check_positive(season_length=season_length)
+        super().__init__(horizon=horizon)
         self.season_length = season_length
-        self.horizon = horizon
         self.season_length_ = season_length or 0
-        self.ids_: np.ndarray = np.empty(0, np.str_)
-        self.deviation_: Floats = np.empty(0)
 
     @property
     def context_length(self) -> int:
@@ -71,24 +111,22 @@ class SeasonalNaive(Forecaster):
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         self.season_length_ = self.season_length or panel.season_length
         check_min_length(panel, self.season_length_, f"{self.name} with a season of {self.season_length_} steps")
-        self.ids_, self.deviation_ = panel.ids, _deviation(panel, self.season_length_)
+        super()._fit(panel, callbacks)
 
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
+    def _learn(self, panel: Panel) -> dict[str, Floats]:
+        return {"deviation": _deviation(panel, self.season_length_)}
+
+    def _forecast(self, history: Panel, horizon: int, learned: dict[str, Floats]) -> tuple[Floats, Floats]:
         m = self.season_length_
         check_min_length(history, m, f"{self.name} with a season of {m} steps", carried=True)
-        mean = repeat_season(history, m, horizon)
-        deviation = known_or_own(self.ids_, self.deviation_, history, _deviation(history, m))
-        seasons: Ints = np.arange(horizon) // m + 1
-        return mean, normal_quantiles(mean, deviation[:, None] * np.sqrt(seasons), levels)
+        return repeat_season(history, m, horizon), np.sqrt(np.arange(horizon) // m + 1.0)
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"season_length": self.season_length_}, {"ids": self.ids_, "deviation": self.deviation_}
+        return {"season_length": self.season_length_}, super()._state(folder)[1]
 
     def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.season_length_ = values["season_length"]
-        self.ids_, self.deviation_ = arrays["ids"], arrays["deviation"]
+        super()._restore(folder, values, arrays)
 
 
 class Naive(SeasonalNaive):
@@ -105,6 +143,13 @@ class Naive(SeasonalNaive):
 
     def __init__(self, *, horizon: int | None = None) -> None:
         super().__init__(1, horizon=horizon)
+
+
+def check_positive(**numbers: int | None) -> None:
+    """Raises an `ArgumentError` where a number is given and is no whole number from 1 on."""
+    for name, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ArgumentError(f"{name} must be a whole number, at least 1; got {value!r}")
 
 
 def _deviation(panel: Panel, season_length: int) -> Floats:

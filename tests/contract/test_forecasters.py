@@ -15,7 +15,17 @@ import pandas as pd
 import pytest
 
 import forecast_kit
-from forecast_kit import ETS, Forecast, Forecaster, Naive, Panel, SeasonalNaive
+from forecast_kit import (
+    ETS,
+    Drift,
+    Forecast,
+    Forecaster,
+    HistoricAverage,
+    Naive,
+    Panel,
+    SeasonalNaive,
+    WindowAverage,
+)  # fmt: skip
 from forecast_kit.errors import ArtifactError, NotFittedError
 
 H, LEVELS = 24, (0.1, 0.25, 0.5, 0.9)
@@ -31,6 +41,10 @@ def neural(cell: str) -> Forecaster:
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "naive": lambda: Naive(horizon=H),
     "seasonal naive": lambda: SeasonalNaive(horizon=H),
+    "historic average": lambda: HistoricAverage(horizon=H),
+    "drift": lambda: Drift(horizon=H),
+    "window average": lambda: WindowAverage(5, horizon=H),
+    "seasonal window average": lambda: WindowAverage(2, season_length=None, horizon=H),
     "ets": lambda: ETS(horizon=H, jobs=1),
     "ets damped": lambda: ETS(trend="damped", horizon=H, jobs=1),
     "ets without season": lambda: ETS(trend="add", seasonal=None, max_history=60, horizon=H, jobs=1),

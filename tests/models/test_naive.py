@@ -98,5 +98,5 @@ def test_less_than_a_season_is_refused_at_fit_and_in_the_history() -> None:
 
 @pytest.mark.parametrize("fields", [{"season_length": 0}, {"season_length": -2}, {"horizon": 0}])
 def test_numbers_below_one_are_refused(fields: dict[str, int]) -> None:
-    with pytest.raises(ArgumentError, match="must be at least 1"):
+    with pytest.raises(ArgumentError, match="must be a whole number, at least 1"):
         SeasonalNaive(**fields)
