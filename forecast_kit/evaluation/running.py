@@ -94,7 +94,7 @@ def backtest(
     checked = check_levels(levels)
     splitter.check(panel)
     deadline = None if budget_s is None else time.time() + budget_s
-    keeper = None if store is None else _Store(Path(store), panel, splitter, checked, refit)
+    keeper = None if store is None else _Store(Path(store), panel.digest, splitter, checked, refit)
     every = refit or splitter.folds
     units = [
         _Unit(name, forecaster, tuple(range(first, min(first + every, splitter.folds + 1))), checked, keeper, deadline)
@@ -261,13 +261,13 @@ class _Store:
     """A folder of finished folds. A file's name tells all that its content depends on."""
 
     folder: Path
-    panel: Panel
+    digest: str  # of the panel
     splitter: RollingOrigin
     levels: tuple[float, ...]
     refit: int | None
 
     def _path(self, name: str, forecaster: Forecaster, fold: int) -> Path:
-        depends = [__version__, self.panel.digest, asdict(self.splitter), self.levels, self.refit,
+        depends = [__version__, self.digest, asdict(self.splitter), self.levels, self.refit,
                    type(forecaster).__qualname__, forecaster.describe(), name, fold]  # fmt: skip
         key = hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()[:20]
         return self.folder / f"fold-{fold}-{key}.parquet"
