@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ import pandas as pd
 from forecast_kit.data.frequency import show_zone
 from forecast_kit.errors import ArgumentError
 from forecast_kit.typing import Floats
+
+_LEVEL = re.compile(r"q(\d+(?:_\d+)?)")
 
 
 def check_levels(levels: Iterable[float]) -> tuple[float, ...]:
@@ -42,6 +45,16 @@ def level_column(level: float) -> str:
     ('q10', 'q97_5')
     """
     return "q" + f"{100 * level:.6f}".rstrip("0").rstrip(".").replace(".", "_")
+
+
+def column_levels(columns: Iterable[Any]) -> tuple[float, ...]:
+    """The levels that some of the columns hold, ascending: the way back from `level_column`.
+
+    >>> column_levels(["mean", "q97_5", "q10", "quality"])
+    (0.1, 0.975)
+    """
+    found = (_LEVEL.fullmatch(str(column)) for column in columns)
+    return tuple(sorted(round(float(match[1].replace("_", ".")) / 100.0, 8) for match in found if match))
 
 
 @dataclass(frozen=True, eq=False)

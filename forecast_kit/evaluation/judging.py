@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from forecast_kit.core.forecast import level_column
+from forecast_kit.core.forecast import column_levels, level_column
 from forecast_kit.data import columns as cols
 from forecast_kit.data.frequency import show_zone
 from forecast_kit.data.panel import Panel
@@ -16,8 +15,6 @@ from forecast_kit.data.seasonal import seasonal_error
 from forecast_kit.errors import DataError, SchemaError, name_some, nearest
 from forecast_kit.evaluation.backtest import Backtest
 from forecast_kit.typing import Floats, Ints
-
-_LEVEL = re.compile(r"q(\d+(?:_\d+)?)")
 
 
 def judge(forecasts: Any, panel: Panel) -> Backtest:
@@ -64,7 +61,7 @@ def judge(forecasts: Any, panel: Panel) -> Backtest:
     unfinished = tuple(
         (str(name), k) for k in range(1, int(fold.max()) + 1) for name in models if (name, k) not in pairs
     )
-    levels = tuple(sorted(_levels(frame)))
+    levels = column_levels(frame.columns)
     return Backtest(table, _scales(panel, at, cut, fold), timings.reset_index(drop=True), levels, unfinished)
 
 
@@ -83,12 +80,6 @@ def _read(forecasts: Any, panel: Panel) -> pd.DataFrame:
         named = frame.loc[bad, panel.schema.id_col].unique().tolist()
         raise DataError(f"{int(bad.sum())} forecasts are empty or infinite, in series {name_some(named)}")
     return frame if "model" in frame.columns else frame.assign(model="forecast")
-
-
-def _levels(frame: pd.DataFrame) -> list[float]:
-    """The quantile probabilities that there are columns for."""
-    found = (_LEVEL.fullmatch(str(column)) for column in frame.columns)
-    return [round(float(match[1].replace("_", ".")) / 100.0, 8) for match in found if match]
 
 
 def _check_complete(frame: pd.DataFrame, panel: Panel, at: Ints, lead: Ints, fold: Ints, model: Ints) -> None:
@@ -122,7 +113,7 @@ def _table(frame: pd.DataFrame, panel: Panel, at: Ints, steps: Ints, cut: Ints, 
     there = (place >= 0) & (steps <= panel.last[at])
     rows = np.where(there, panel.indptr[at] + place, 0)
     y: Floats = np.where(there & panel.observed[rows], panel.y[rows], np.nan)
-    names = ["mean", *(level_column(q) for q in sorted(_levels(frame)))]
+    names = ["mean", *(level_column(q) for q in column_levels(frame.columns))]
     zone = panel.schema.zone
     columns: dict[str, Any] = {
         "unique_id": panel.ids[at], "ds": show_zone(panel.axis.stamps(steps), zone),

@@ -216,7 +216,7 @@ PICTURES: dict[str, Callable[[Any], Figure]] = {
     "backtest, one series": lambda t: plots.plot_backtest(ONE, "s0", model="model_0", theme=t),
     "backtest, three series": lambda t: plots.plot_backtest(FEW, ["s2", "s0", "s1"], model="model_1", theme=t),
     "steps, two models": lambda t: plots.plot_error_by_step(FEW, theme=t),
-    "steps, twelve models": lambda t: plots.plot_error_by_step(MANY, "bias", theme=t),
+    "steps, twelve models": lambda t: plots.plot_error_by_step(MANY, "me", theme=t),
     "residuals, one series": lambda t: plots.plot_residuals(ONE, "model_0", theme=t),
     "residuals, 50 series": lambda t: plots.plot_residuals(MANY, "model_3", theme=t),
     "reliability, one model": lambda t: plots.plot_reliability(ONE, theme=t),
@@ -377,7 +377,7 @@ def test_zones_are_shown_as_their_clocks_do() -> None:
 # Errors
 
 
-@pytest.mark.parametrize("metric", ["mae", "bias", "rmse"])
+@pytest.mark.parametrize("metric", ["mae", "me", "rmse"])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_errors_by_step_are_means_over_what_was_observed(metric: Any, scaled: bool) -> None:
     scale = {"s0": 1.0, "s1": 2.0, "s2": 5.0} if scaled else None
@@ -390,7 +390,7 @@ def test_errors_by_step_are_means_over_what_was_observed(metric: Any, scaled: bo
                 for row in FEW.rename(columns={"mean": "mean_"}).itertuples()
                 if row.model == model and row.step == step and row.y == row.y
             ]
-            wanted.append({"mae": sum(map(abs, errors)) / len(errors), "bias": sum(errors) / len(errors),
+            wanted.append({"mae": sum(map(abs, errors)) / len(errors), "me": sum(errors) / len(errors),
                            "rmse": (sum(e * e for e in errors) / len(errors)) ** 0.5}[metric])  # fmt: skip
         np.testing.assert_allclose(lines(axis)[model], wanted)
 

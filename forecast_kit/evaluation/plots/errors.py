@@ -29,14 +29,14 @@ from forecast_kit.evaluation.plots.style import (
 )
 from forecast_kit.typing import Floats
 
-_METRICS = {"mae": "mean absolute error", "bias": "mean error (actual - forecast)", "rmse": "root mean squared error"}
+_METRICS = {"mae": "mean absolute error", "me": "mean error (actual - forecast)", "rmse": "root mean squared error"}
 _BANDS = 4  # models, at most, whose bands can be told apart
 _POINTS = 4000  # drawn, at most
 
 
 def plot_error_by_step(
     frame: pd.DataFrame,
-    metric: Literal["mae", "bias", "rmse"] = "mae",
+    metric: Literal["mae", "me", "rmse"] = "mae",
     *,
     models: Sequence[str] | None = None,
     scale: Mapping[Any, float] | None = None,
@@ -50,7 +50,7 @@ def plot_error_by_step(
 
     Args:
         frame: a backtest's: `unique_id, step, y, model, mean`.
-        metric: `"mae"`, `"bias"` or `"rmse"`.
+        metric: `"mae"`, `"me"` or `"rmse"`.
         models: whose; by default all.
         scale: for each series what its errors are divided by, such as its seasonal error or its mean.
         theme: `"light"` or `"dark"`.
@@ -81,7 +81,7 @@ def plot_error_by_step(
     figure = sheet(look, (7.4, 4.0 + 0.1 * len(names)))
     axis = figure.subplots()
     handles: list[Artist] = []
-    if metric == "bias":
+    if metric == "me":
         axis.axhline(0.0, color=look.faint, lw=1.0)
     for name in names:
         rows = frame["model"] == name
@@ -98,7 +98,7 @@ def plot_error_by_step(
     dress(axis, look, title="Error by step of the horizon", x="step of the horizon", y=f"{_METRICS[metric]},\n{unit}")
     axis.margins(x=0.02)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
-    if metric != "bias":
+    if metric != "me":
         axis.set_ylim(bottom=0.0)
     labels = [short(name) for name in names]  # matplotlib itself leaves out those that begin with an underscore
     if several and len(names) <= _BANDS:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from forecast_kit.core.forecast import check_levels, level_column
+from forecast_kit.core.forecast import check_levels, column_levels, level_column
 from forecast_kit.errors import ArgumentError, name_some, nearest
 from forecast_kit.typing import Floats
 
@@ -57,8 +56,7 @@ def levels_of(frame: pd.DataFrame, levels: Sequence[float] | None = None) -> tup
     >>> levels_of(pd.DataFrame(columns=["mean", "q97_5", "q10", "quality"]))
     (0.1, 0.975)
     """
-    found = [re.fullmatch(r"q(\d+(?:_\d+)?)", str(name)) for name in frame.columns]
-    known = tuple(sorted(round(float(m[1].replace("_", ".")) / 100, 8) for m in found if m))
+    known = column_levels(frame.columns)
     if levels is None:
         return known
     wanted = check_levels(levels)
