@@ -48,12 +48,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 
 from forecast_kit.data.frequency import normalize_frequency
+from forecast_kit.data.holidays import holidays_of, known_years
 from forecast_kit.errors import ArgumentError, DataError, name_some, nearest
 from forecast_kit.typing import Floats, Ints
 
@@ -320,7 +320,7 @@ class _Holiday(_Term):
     def values(self, moments: _Moments) -> Floats:
         days, back = np.unique(moments.days, return_inverse=True)
         years = _Moments(days[[0, -1]] * _DAY).year.tolist()
-        free = np.array(_holidays(self.country, self.subdivision, years[0], years[1]))
+        free = np.array(holidays_of(self.country, self.subdivision, years[0], years[1]))
         far = days[[0, -1]] + np.array([-1, 1]) * (self.reach + 1)  # out of reach, so that no day lacks a neighbour
         free = np.unique(np.concatenate([free, far]))
         until = free[np.searchsorted(free, days, "left")] - days
@@ -334,7 +334,7 @@ class _Holiday(_Term):
                 f"the feature {self.name!r} makes no sense at freq={freq!r}: holidays are days, and steps are longer; "
                 f"count the holidays of each step in a known-future covariate instead"
             )
-        _known_years(self.country, self.subdivision)
+        known_years(self.country, self.subdivision)
 
 
 def _parse(names: Sequence[str]) -> list[_Term]:
@@ -401,45 +401,3 @@ def _places(freq: str | int, cycle: str | int) -> int:
     which = {"hour": grid // _HOUR, "day": moments.days, "week": (moments.days + 3) // 7,
              "month": moments.months, "year": moments.year}[cycle]  # fmt: skip
     return int(np.unique(which, return_counts=True)[1].max())
-
-
-def _package() -> ModuleType:
-    try:
-        import holidays
-    except ImportError as error:
-        raise ArgumentError(
-            "holiday features need the package holidays, which is not installed: pip install 'forecast_kit[holidays]'"
-        ) from error
-    return holidays
-
-
-@lru_cache(maxsize=32)
-def _known_years(country: str, subdivision: str) -> tuple[int, int]:
-    """The first and last year for which the holidays of a place are known."""
-    package = _package()
-    known = package.list_supported_countries(include_aliases=True)
-    if country not in known:
-        raise ArgumentError(f"the package holidays {package.__version__} does not know the country {country!r}; use "
-                            f"an ISO 3166-1 code such as 'US'.{nearest(country, known)}")  # fmt: skip
-    try:
-        place = package.country_holidays(country, subdiv=subdivision or None)
-    except NotImplementedError as error:
-        raise ArgumentError(
-            f"{country!r} has no subdivision {subdivision!r} in the package holidays {package.__version__}; it has "
-            f"{', '.join(known[country]) or 'none'}"
-        ) from error
-    return place.start_year, place.end_year
-
-
-@lru_cache(maxsize=128)
-def _holidays(country: str, subdivision: str, first: int, last: int) -> tuple[int, ...]:
-    """Days since 1970-01-01 of the holidays of these years, and of the years around them where known."""
-    start, end = _known_years(country, subdivision)
-    if first < start or last > end:
-        raise DataError(
-            f"the package holidays knows those of {'-'.join(filter(None, (country, subdivision)))} from {start} to "
-            f"{end}, but there are stamps of {first if first < start else last}; leave the feature out or cut the data"
-        )
-    years = range(max(first - 1, start), min(last + 1, end) + 1)
-    dates = list(_package().country_holidays(country, subdiv=subdivision or None, years=years))
-    return tuple(np.array(dates, "datetime64[D]").astype(np.int64).tolist())

@@ -184,8 +184,8 @@ class Backtest:
         Raises:
             ArgumentError: there is no such metric.
         """
-        scores = self.score([metric])
-        scores = scores[scores["fold"].isin(self.folds)]
+        check_metrics([metric], len(self.levels))
+        scores = self.scores[self.scores["fold"].isin(self.folds)]
         keys = ["unique_id"] if scores["unique_id"].nunique() >= _SERIES_ENOUGH else ["unique_id", "fold"]
         means = scores.groupby([*keys, "model"], sort=False)[metric].mean()
         return means.unstack("model")[self.models]  # noqa: PD010 - pivot_table drops what is NaN throughout

@@ -54,7 +54,7 @@ class BacktestSection(_Section):
 
     @model_validator(mode="after")
     def _fold_as_they_must(self) -> BacktestSection:
-        self.splitter  # noqa: B018 - made to see whether it can be
+        _ = self.splitter  # raises where the numbers do not fit each other
         return self
 
     @property

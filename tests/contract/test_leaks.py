@@ -45,7 +45,7 @@ policies = st.fixed_dictionaries(
 def schema_of(policy: dict[str, str]) -> PanelSchema:
     return PanelSchema(
         freq="D", season_length=M, past=("temp", "sky"), categorical=("sky",), calendar=("weekday",), **policy
-    )  # type: ignore[arg-type]
+    )
 
 
 def frames(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

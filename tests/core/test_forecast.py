@@ -48,7 +48,7 @@ def test_levels_are_sorted_and_each_there_once() -> None:
 @pytest.mark.parametrize("bad", [[0.0], [1.0], [0.5, 1.5], [-0.1], [float("nan")], "0.5", ["0.1"], [None], 0.5])
 def test_what_is_no_level_is_refused(bad: object) -> None:
     with pytest.raises(ArgumentError, match="between 0 and 1"):
-        check_levels(bad)  # type: ignore[arg-type]
+        check_levels(bad)
 
 
 @pytest.mark.parametrize(

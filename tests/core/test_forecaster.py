@@ -65,7 +65,7 @@ def test_before_fit_there_is_nothing_to_predict_or_save(tmp_path: Path) -> None:
 
 def test_fit_takes_a_panel_and_no_frame(seasonal_frame: pd.DataFrame) -> None:
     with pytest.raises(ArgumentError, match=r"fit takes a Panel, got DataFrame; .*Panel\.from_frame"):
-        Naive().fit(seasonal_frame)  # type: ignore[arg-type]
+        Naive().fit(seasonal_frame)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "3"])
@@ -76,7 +76,7 @@ def test_a_horizon_that_is_no_positive_whole_number_is_refused(fitted: SeasonalN
 
 def test_without_a_horizon_of_its_own_a_forecaster_must_be_told(seasonal_panel: Panel, fitted: SeasonalNaive) -> None:
     assert fitted.predict().horizon == 12
-    assert fitted.predict(np.int64(5)).horizon == 5  # type: ignore[arg-type]
+    assert fitted.predict(np.int64(5)).horizon == 5
     with pytest.raises(ArgumentError, match="Naive has no horizon of its own"):
         Naive().fit(seasonal_panel).predict()
 
@@ -203,7 +203,7 @@ def test_a_save_that_fails_half_way_leaves_nothing_behind(seasonal_panel: Panel,
     with pytest.raises(OSError, match="disk is full"):
         Probe(fail=True).fit(seasonal_panel).save(tmp_path / "m", history=True)
     with pytest.raises(TypeError, match="JSON"):
-        Probe(object()).fit(seasonal_panel).save(tmp_path / "m")  # type: ignore[arg-type]
+        Probe(object()).fit(seasonal_panel).save(tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -158,7 +158,7 @@ def test_columns_are_named_in_the_order_of_the_features() -> None:
 def test_unknown_names_are_refused_with_the_nearest_one(name: object, message: str) -> None:
     for refuses in (feature_names, lambda names: check_features(names, "h")):
         with pytest.raises(ArgumentError, match=message.replace("?", r"\?")):
-            refuses([name])  # type: ignore[list-item]
+            refuses([name])
 
 
 def test_a_text_instead_of_a_list_and_repeated_columns_are_refused() -> None:

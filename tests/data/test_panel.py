@@ -152,7 +152,7 @@ def test_a_flaw_is_refused_and_named(flaw: str) -> None:
 @pytest.mark.parametrize("thing", [None, [1, 2], {"y": [1]}, np.ones(3)])
 def test_what_is_no_frame_is_refused_by_its_type(thing: object) -> None:
     with pytest.raises(SchemaError, match=f"Arrow C stream.*, got {type(thing).__name__}"):
-        Panel.from_frame(thing, freq="D")  # type: ignore[arg-type]
+        Panel.from_frame(thing, freq="D")
 
 
 def test_calendar_stamps_are_refused_where_steps_are_numbered() -> None:

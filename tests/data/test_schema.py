@@ -18,7 +18,7 @@ def test_frequency_is_normalised_and_suggests_the_season() -> None:
 
 
 def test_a_schema_comes_back_from_json() -> None:
-    schema = PanelSchema(freq="D", past=["a"], future=["b", "c"], static=["d"], gaps="mask", id_col="shop")  # type: ignore[arg-type]
+    schema = PanelSchema(freq="D", past=["a"], future=["b", "c"], static=["d"], gaps="mask", id_col="shop")
     assert PanelSchema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
     assert schema.columns == ("shop", "ds", "y", "a", "b", "c")
 

@@ -123,7 +123,7 @@ def test_mean_abs_divides_by_the_mean_absolute_value(scope: str, rows: Rows) -> 
         every = np.concatenate([seen(y) for y in rows])
         scales = [np.abs(every).sum() / len(every)] * len(rows)
     scaled = [[v / (scale or 1.0) for v in y] for y, scale in zip(rows, scales, strict=True)]
-    np.testing.assert_allclose(MeanAbs(scope=scope).fit(panel).transform(panel).y, carried(scaled), rtol=1e-9)  # type: ignore[arg-type]
+    np.testing.assert_allclose(MeanAbs(scope=scope).fit(panel).transform(panel).y, carried(scaled), rtol=1e-9)
 
 
 @scopes
@@ -326,7 +326,7 @@ def test_the_pattern_is_that_of_statsmodels(model: str, season: int) -> None:
     rng = np.random.default_rng(season)
     rows = [(10.0 + rng.gamma(2.0, 2.0, n)).tolist() for n in (2 * season, 2 * season + 1, 5 * season + 2)]
     panel = panel_of(rows, starts=[0, 3, 1])
-    z = Deseasonalize(season, model=model).fit(panel).transform(panel)  # type: ignore[arg-type]
+    z = Deseasonalize(season, model=model).fit(panel).transform(panel)
     for k, y in enumerate(rows):
         pattern = seasonal_decompose(np.array(y), model=model, period=season).seasonal
         expected = np.array(y) - pattern if model == "additive" else np.array(y) / pattern
@@ -359,7 +359,7 @@ def naive_pattern(y: list[float], m: int, multiplicative: bool) -> list[float]:
 @settings(deadline=None, max_examples=30)
 def test_with_gaps_the_pattern_is_that_of_a_loop(model: str, rows: Rows, season: int) -> None:
     panel = panel_of(rows)
-    stage = Deseasonalize(season, model=model).fit(panel)  # type: ignore[arg-type]
+    stage = Deseasonalize(season, model=model).fit(panel)
     for y, pattern in zip(rows, stage.seasonal_, strict=True):
         np.testing.assert_allclose(pattern, naive_pattern(y, season, model == "multiplicative"), rtol=1e-8, atol=1e-8)
 
@@ -399,7 +399,7 @@ def test_places_hold_for_panels_that_begin_elsewhere(freq: int | str) -> None:
 def test_a_place_never_seen_is_left_alone() -> None:
     panel = panel_of([[5.0, 1.0, NAN, 6.0, 2.0, NAN, 7.0, 3.0, NAN]], season=3)
     for model, neutral in (("additive", 0.0), ("multiplicative", 1.0)):
-        assert Deseasonalize(model=model).fit(panel).seasonal_[0, 2] == neutral  # type: ignore[arg-type]
+        assert Deseasonalize(model=model).fit(panel).seasonal_[0, 2] == neutral
 
 
 def test_deseasonalize_says_what_it_lacks() -> None:
@@ -594,30 +594,30 @@ def test_nothing_works_before_fit_and_only_panels_are_taken(stage: Stage) -> Non
         with pytest.raises(NotFittedError, match=rf"{type(stage).__name__} is not fitted; call fit\(panel\) first"):
             use()
     with pytest.raises(ArgumentError, match=r"fit takes a Panel, got ndarray; build one with Panel.from_frame"):
-        fresh.fit(np.zeros((4, 1)))  # type: ignore[arg-type]
+        fresh.fit(np.zeros((4, 1)))
     with pytest.raises(ArgumentError, match="transform takes a Panel, got DataFrame"):
-        fresh.fit(panel).transform(panel.to_frame())  # type: ignore[arg-type]
+        fresh.fit(panel).transform(panel.to_frame())
     with pytest.raises(ArgumentError, match="inverse takes a Panel, got NoneType"):
-        fresh.inverse(np.zeros((3, 1)), None)  # type: ignore[arg-type]
+        fresh.inverse(np.zeros((3, 1)), None)
 
 
 @pytest.mark.parametrize(
     ("stage", "complaint"),
     [
-        (Standard(scope="all"), "scope must be 'series' or 'global', got 'all'"),  # type: ignore[arg-type]
-        (BoxCox("mle"), "lam must be a finite number, or None to estimate it, got 'mle'"),  # type: ignore[arg-type]
+        (Standard(scope="all"), "scope must be 'series' or 'global', got 'all'"),
+        (BoxCox("mle"), "lam must be a finite number, or None to estimate it, got 'mle'"),
         (BoxCox(np.inf), "lam must be a finite number"),
         (BoxCox(True), "lam must be a finite number"),
-        (BoxCox(1j), "lam must be a finite number"),  # type: ignore[arg-type]
+        (BoxCox(1j), "lam must be a finite number"),
         (Difference(0), "lag must be a whole number of steps, at least 1, or 'season'; got 0"),
-        (Difference(1.5), "lag must be a whole number"),  # type: ignore[arg-type]
-        (Difference("week"), "lag must be a whole number"),  # type: ignore[arg-type]
+        (Difference(1.5), "lag must be a whole number"),
+        (Difference("week"), "lag must be a whole number"),
         (Difference(True), "lag must be a whole number"),
         (
             Deseasonalize(1),
             "season_length must be a whole number of steps, at least 2, or None for the schema's; got 1",
         ),
-        (Deseasonalize(model="stl"), "model must be 'additive' or 'multiplicative', got 'stl'"),  # type: ignore[arg-type]
+        (Deseasonalize(model="stl"), "model must be 'additive' or 'multiplicative', got 'stl'"),
     ],
     ids=str,
 )

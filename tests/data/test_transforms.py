@@ -265,7 +265,7 @@ def stored(stage: Stage) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The state as it comes back from JSON text and from an `.npz` file that holds no pickle."""
     values, arrays = stage.state()
     file = io.BytesIO()
-    np.savez(file, **arrays, allow_pickle=False)  # type: ignore[arg-type]
+    np.savez(file, **arrays, allow_pickle=False)
     file.seek(0)
     with np.load(file, allow_pickle=False) as found:
         return json.loads(json.dumps(values, allow_nan=False)), {key: found[key] for key in arrays}

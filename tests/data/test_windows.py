@@ -160,7 +160,7 @@ def test_what_is_drawn_has_passed(lengths: list[int], spec: WindowSpec, seed: in
     possible = {window for window in used if weights[window[0]]}
     assume(possible)
     for sampling in ("windows", "series"):
-        index = WindowIndex(panel, replace(spec, sampling=sampling), weights=weights)  # type: ignore[arg-type]
+        index = WindowIndex(panel, replace(spec, sampling=sampling), weights=weights)
         series, origin = index.draw(60, np.random.default_rng(seed))
         assert set(zip(series.tolist(), origin.tolist(), strict=True)) <= possible
 
@@ -169,7 +169,7 @@ def test_what_is_drawn_has_passed(lengths: list[int], spec: WindowSpec, seed: in
 @pytest.mark.parametrize("weights", [None, [1.0, 3.0, 0.0, 2.0, 5.0]])
 def test_series_are_drawn_in_proportion_to_their_weights(sampling: str, weights: list[float] | None) -> None:
     panel = masked("x" * 9, "xxx..xxxxxxx", "x" * 6, "xx.xxxx", "xx")  # the last is too short for a window
-    spec = WindowSpec(2, 2, sampling=sampling)  # type: ignore[arg-type]
+    spec = WindowSpec(2, 2, sampling=sampling)
     index = WindowIndex(panel, spec, weights=None if weights is None else np.array(weights))
     used = windows_of(index)
     of_series = [sum(series == k for series, _ in used) for k in range(5)]

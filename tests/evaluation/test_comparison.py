@@ -535,7 +535,7 @@ ONES = np.ones((4, 3))
         (lambda: diebold_mariano(np.float64(1), np.float64(1)), r"got \[\] and \[\]"),
         (lambda: diebold_mariano(np.array([1.0, np.inf, 2]), np.ones(3)), "got 1 infinite ones"),
         (lambda: diebold_mariano(ONES, ONES, horizon=0), "horizon must be a whole number of at least 1, got 0"),
-        (lambda: diebold_mariano(ONES, ONES, horizon=1.5), "horizon must be a whole number"),  # type: ignore[arg-type]
+        (lambda: diebold_mariano(ONES, ONES, horizon=1.5), "horizon must be a whole number"),
         (lambda: diebold_mariano_panel(np.ones(3), np.ones(3)), r"of 2 axes, got \[3\]"),
         (lambda: friedman(np.ones(3)), r"at least 2 models, got shape \[3\]"),
         (lambda: friedman(np.ones((3, 1))), r"at least 2 models, got shape \[3, 1\]"),
@@ -546,7 +546,7 @@ ONES = np.ones((4, 3))
         (lambda: model_confidence_set(ONES, block=0), "block must be a whole number"),
         (lambda: model_confidence_set(ONES, block=5), "block must not exceed the number of rows, 4, got 5"),
         (lambda: model_confidence_set(ONES, draws=0), "draws must be a whole number"),
-        (lambda: model_confidence_set(ONES, statistic="R"), "'max' or 'range', got 'R'"),  # type: ignore[arg-type]
+        (lambda: model_confidence_set(ONES, statistic="R"), "'max' or 'range', got 'R'"),
         (lambda: bootstrap_difference(np.ones((2, 2, 2)), np.ones((2, 2, 2))), "of 1 or 2 axes"),
         (lambda: bootstrap_difference(np.ones(4), np.ones(4), level=95), "level must lie between 0 and 1"),
         (lambda: bootstrap_difference(np.ones(1), np.ones(1)), "got 1 of 1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,9 +47,6 @@ class Remembering(SeasonalNaive):
     ) -> tuple[Floats, Floats]:
         mean, quantiles = super()._predict(history, horizon, levels, future)
         return mean + self.level_, quantiles
-
-    def _state(self, folder: Path) -> Any:
-        raise NotImplementedError
 
 
 @pytest.mark.parametrize("build", [peeks_at_the_next_value, scales_by_everything])

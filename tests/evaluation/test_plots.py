@@ -79,7 +79,7 @@ def test_unobserved_values_are_not_drawn(seasonal_frame: pd.DataFrame) -> None:
 def test_numbered_series_and_numbered_time_can_be_drawn() -> None:
     frame = pd.DataFrame({"unique_id": 7, "ds": range(30), "y": np.arange(30.0)})
     panel = Panel.from_frame(frame, freq=1)
-    figure = plot_forecast(SeasonalNaive(3).fit(panel).predict(5), panel, series=[7])  # type: ignore[list-item]
+    figure = plot_forecast(SeasonalNaive(3).fit(panel).predict(5), panel, series=[7])
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["7"]
 
 
@@ -592,7 +592,7 @@ def test_odd_names_are_written_as_they_are_and_long_ones_shortened() -> None:
         (lambda: plots.plot_backtest(FEW, "s9", model="model_0"), "unknown series 's9'; the frame has 's0', 's1'"),
         (lambda: plots.plot_backtest(FEW, [], model="model_0"), "no series was chosen"),
         (lambda: plots.plot_backtest(FEW, "s0", model="modl_0"), "unknown model 'modl_0'.*Did you mean 'model_0'"),
-        (lambda: plots.plot_error_by_step(FEW, "maee"), "unknown metric 'maee'.*Did you mean 'mae'"),  # type: ignore[arg-type]
+        (lambda: plots.plot_error_by_step(FEW, "maee"), "unknown metric 'maee'.*Did you mean 'mae'"),
         (lambda: plots.plot_error_by_step(FEW, models=["no"]), "unknown model 'no'"),
         (lambda: plots.plot_error_by_step(FEW, scale={"s0": 1.0, "s1": 0.0}), "none for 's1', 's2'"),
         (lambda: plots.plot_error_by_step(FEW[["y", "mean"]]), "lacks the columns 'unique_id', 'step', 'model'"),
@@ -613,7 +613,7 @@ def test_odd_names_are_written_as_they_are_and_long_ones_shortened() -> None:
         (lambda: plots.plot_heatmap(scores_of(FEW).assign(mae=np.nan), "mae"), "no score is defined"),
         (lambda: plots.plot_heatmap(scores_of(made(series=81, folds=1)), "mae"), "81 rows cannot be read"),
         (lambda: plots.plot_windows(0, 4), "input_length must be at least 1, got 0"),
-        (lambda: plots.plot_windows(4, 4, theme="drak"), "unknown theme 'drak'.*Did you mean 'dark'"),  # type: ignore[arg-type]
+        (lambda: plots.plot_windows(4, 4, theme="drak"), "unknown theme 'drak'.*Did you mean 'dark'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_refused(draw: Callable[[], Figure], message: str) -> None:

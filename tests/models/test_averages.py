@@ -66,10 +66,10 @@ def test_drift_goes_on_along_the_line_from_the_first_to_the_last_value(
     fitted = Drift().fit(panel)
     for k, y in enumerate(series):
         steps = len(y) - 1
-        slope = (y[-1] - y[0]) / steps  # type: ignore[operator]
+        slope = (y[-1] - y[0]) / steps
         squares = [(b - a) ** 2 for a, b in pairwise(y) if a is not None and b is not None]
         spread = max((average(squares) if squares else 0.0) - slope**2, 0.0)
-        check(fitted, panel, k, h, y[-1] + h * slope, math.sqrt(spread * h * (1 + h / steps)))  # type: ignore[operator]
+        check(fitted, panel, k, h, y[-1] + h * slope, math.sqrt(spread * h * (1 + h / steps)))
 
 
 @given(gappy(), st.integers(1, 4), st.integers(1, 4), st.integers(1, 9))
@@ -80,7 +80,7 @@ def test_a_window_average_is_its_loop(series: list[list[float | None]], window: 
     fitted = WindowAverage(window, season_length=None).fit(panel)
 
     def mean_before(y: list[float | None], t: int) -> float:
-        return average([y[t - k * m] for k in range(1, window + 1) if t - k * m >= 0 and y[t - k * m] is not None])  # type: ignore[misc]
+        return average([y[t - k * m] for k in range(1, window + 1) if t - k * m >= 0 and y[t - k * m] is not None])
 
     for k, y in enumerate(series):
         errors = [(v - mean_before(y, t)) ** 2 for t, v in enumerate(y)

@@ -159,7 +159,8 @@ def plot_heatmap(
         if lost:
             raise ArgumentError(f"by must name the group of every series; it has none for {name_some(lost)}")
         groups = groups.map(dict(by))
-    table = scores[metric].groupby([groups, scores["model"]], sort=False).mean().unstack()  # noqa: PD010
+    means = scores[metric].groupby([groups, scores["model"]], sort=False).mean()
+    table = means.unstack()  # noqa: PD010 - pivot_table drops what is NaN throughout
     table = table[scores["model"].unique()]
     if len(table) > _ROWS:
         raise ArgumentError(f"{len(table)} rows cannot be read, {_ROWS} can; give the group of each series as by=")

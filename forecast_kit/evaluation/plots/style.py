@@ -13,6 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, date2num, num2date
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.ticker import Formatter, MaxNLocator
 
@@ -117,9 +118,8 @@ def brief(value: float) -> str:
 
 def sheet(theme: Theme, size: tuple[float, float]) -> Figure:
     """An empty figure of that width and height in inches, which finds room for its labels by itself."""
-    figure = Figure(figsize=size, layout="constrained", facecolor=theme.paper)
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)  # type: ignore[union-attr,call-arg]
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    return Figure(figsize=size, layout=layout, facecolor=theme.paper)
 
 
 def panels(theme: Theme, count: int) -> tuple[Figure, list[Axes]]:
@@ -181,6 +181,7 @@ class DateLabels(Formatter):
         r"""The labels of all ticks.
 
         >>> from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
         >>> labels = DateLabels()
         >>> Figure().subplots().xaxis.set_major_formatter(labels)
         >>> labels.axis.set_view_interval(0.0, 30_000.0)

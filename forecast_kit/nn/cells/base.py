@@ -105,8 +105,8 @@ class Cell(keras.layers.Layer):
         return 0
 
     def noise(self, shape: tuple[Any, ...], *, training: bool) -> Any:
-        """`[..., noise_size]` random numbers for steps of that shape; asked for where `noise_size` is above 0."""
-        raise NotImplementedError
+        """`[..., noise_size]` random numbers for steps of that shape."""
+        return ops.zeros((*shape, 0), dtype=self.carry_dtype)
 
     def begin(self, batch_size: Any, *, training: bool) -> States:
         """The states before the first step of a sequence, `[B, S]` each."""
