@@ -5,17 +5,12 @@ Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-from forecast_kit.core.forecaster import FitCallback
 from forecast_kit.core.splits import check_min_length
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import seasonal_error
-from forecast_kit.models.naive import FromHistory, check_positive
+from forecast_kit.models.naive import FromHistory, SeasonalFromHistory, check_positive
 from forecast_kit.typing import Floats
 
 
@@ -81,7 +76,7 @@ class Drift(FromHistory):
         return mean, np.sqrt(ahead * (1.0 + ahead / learned["steps"][:, None]))
 
 
-class WindowAverage(FromHistory):
+class WindowAverage(SeasonalFromHistory):
     """The mean of the last values, or of the last values of the same season: a moving average.
 
     `y_(T+h|T) = mean(y_(T+h-m(k+1)), ..., one for each of the last w seasons)` with `k = (h-1) // m`, and
@@ -111,21 +106,14 @@ class WindowAverage(FromHistory):
     """
 
     def __init__(self, window: int = 7, *, season_length: int | None = 1, horizon: int | None = None) -> None:
-        check_positive(window=window, season_length=season_length)
-        super().__init__(horizon=horizon)
+        check_positive(window=window)
+        super().__init__(season_length, horizon=horizon)
         self.window = window
-        self.season_length = season_length
-        self.season_length_ = season_length or 0
 
     @property
     def context_length(self) -> int:
         """The window, in steps."""
         return self.window * self.season_length_
-
-    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
-        self.season_length_ = self.season_length or panel.season_length
-        check_min_length(panel, self.season_length_, f"{self.name} with a season of {self.season_length_} steps")
-        super()._fit(panel, callbacks)
 
     def _learn(self, panel: Panel) -> dict[str, Floats]:
         place = np.arange(len(panel.y)) - np.repeat(panel.indptr[:-1], panel.lengths)
@@ -158,13 +146,6 @@ class WindowAverage(FromHistory):
         season = np.divide(total, count, out=last.astype(np.float64), where=count > 0)
         mean = season[:, np.arange(horizon) % m]
         return mean, np.sqrt(1.0 + np.arange(horizon) // m * (2.0 / (self.window + 1.0)) ** 2)
-
-    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"season_length": self.season_length_}, super()._state(folder)[1]
-
-    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.season_length_ = values["season_length"]
-        super()._restore(folder, values, arrays)
 
 
 def _means(panel: Panel, values: Floats) -> tuple[Floats, Floats]:

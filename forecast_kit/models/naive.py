@@ -64,8 +64,10 @@ class FromHistory(Forecaster):
     def _predict(
         self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
     ) -> tuple[Floats, Floats]:
-        own = self._learn(history)
-        learned = {key: known_or_own(self.ids_, values, history, own[key]) for key, values in self.learned_.items()}
+        at = positions(self.ids_, history.ids)
+        learned = {key: values[at] for key, values in self.learned_.items()}
+        if (at < 0).any():  # series never seen
+            learned = {key: np.where(at >= 0, learned[key], own) for key, own in self._learn(history).items()}
         mean, growth = self._forecast(history, horizon, learned)
         return mean, normal_quantiles(mean, learned["deviation"][:, None] * growth, levels)
 
@@ -77,7 +79,39 @@ class FromHistory(Forecaster):
         self.ids_ = self.learned_.pop("ids")
 
 
-class SeasonalNaive(FromHistory):
+class SeasonalFromHistory(FromHistory):
+    """A `FromHistory` that counts in seasons.
+
+    Args:
+        season_length: steps in a season, m; by default the schema's.
+        horizon: steps ahead where `predict` is not told.
+    """
+
+    def __init__(self, season_length: int | None = None, *, horizon: int | None = None) -> None:
+        check_positive(season_length=season_length)
+        super().__init__(horizon=horizon)
+        self.season_length = season_length
+        self.season_length_ = season_length or 0
+
+    @property
+    def context_length(self) -> int:
+        """One season."""
+        return self.season_length_
+
+    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+        self.season_length_ = self.season_length or panel.season_length
+        check_min_length(panel, self.season_length_, f"{self.name} with a season of {self.season_length_} steps")
+        super()._fit(panel, callbacks)
+
+    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"season_length": self.season_length_}, super()._state(folder)[1]
+
+    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.season_length_ = values["season_length"]
+        super()._restore(folder, values, arrays)
+
+
+class SeasonalNaive(SeasonalFromHistory):
     """Repeats the last season: the forecast is what was observed one season before.
 
     `y_(T+h|T) = y_(T+h-m(k+1))` with `k = (h-1) // m`. Its variance is `(k+1) s^2`, where `s^2` is
@@ -97,22 +131,6 @@ class SeasonalNaive(FromHistory):
     array([[3., 4., 3.]])
     """
 
-    def __init__(self, season_length: int | None = None, *, horizon: int | None = None) -> None:
-        check_positive(season_length=season_length)
-        super().__init__(horizon=horizon)
-        self.season_length = season_length
-        self.season_length_ = season_length or 0
-
-    @property
-    def context_length(self) -> int:
-        """One season."""
-        return self.season_length_
-
-    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
-        self.season_length_ = self.season_length or panel.season_length
-        check_min_length(panel, self.season_length_, f"{self.name} with a season of {self.season_length_} steps")
-        super()._fit(panel, callbacks)
-
     def _learn(self, panel: Panel) -> dict[str, Floats]:
         return {"deviation": _deviation(panel, self.season_length_)}
 
@@ -120,13 +138,6 @@ class SeasonalNaive(FromHistory):
         m = self.season_length_
         check_min_length(history, m, f"{self.name} with a season of {m} steps", carried=True)
         return repeat_season(history, m, horizon), np.sqrt(np.arange(horizon) // m + 1.0)
-
-    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"season_length": self.season_length_}, super()._state(folder)[1]
-
-    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.season_length_ = values["season_length"]
-        super()._restore(folder, values, arrays)
 
 
 class Naive(SeasonalNaive):
@@ -155,9 +166,3 @@ def check_positive(**numbers: int | None) -> None:
 def _deviation(panel: Panel, season_length: int) -> Floats:
     """`[N]` the standard deviation of a seasonal step; 0 where the series is too short to tell."""
     return np.sqrt(np.nan_to_num(seasonal_error(panel, season_length, power=2)))
-
-
-def known_or_own(ids: np.ndarray, learned: Floats, history: Panel, own: Floats) -> Floats:
-    """`[N]` what was learned for the history's series, and its own value for series never seen."""
-    at = positions(ids, history.ids)
-    return np.where(at >= 0, learned[at], own) if len(learned) else own
