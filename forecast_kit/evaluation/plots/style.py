@@ -181,7 +181,6 @@ class DateLabels(Formatter):
         r"""The labels of all ticks.
 
         >>> from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
         >>> labels = DateLabels()
         >>> Figure().subplots().xaxis.set_major_formatter(labels)
         >>> labels.axis.set_view_interval(0.0, 30_000.0)
