@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from forecast_kit.models.naive import Naive as Naive
     from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
     from forecast_kit.models.neural import NeuralForecaster as NeuralForecaster
-    from forecast_kit.models.statistical import ETS as ETS
+    from forecast_kit.models.statistical.ets import ETS as ETS
     from forecast_kit.nn.networks import Recurrent as Recurrent
     from forecast_kit.nn.training import TrainingSpec as TrainingSpec
 
 _HOMES = {
     "Backtest": "evaluation.backtest",
     "Drift": "models.averages",
-    "ETS": "models.statistical",
+    "ETS": "models.statistical.ets",
     "Forecast": "core.forecast",
     "Forecaster": "core.forecaster",
     "HistoricAverage": "models.averages",

@@ -26,7 +26,7 @@ ONLY_IN = {
     "mlflow": {"mlflow"},
     "keras": {"nn"},
     "tensorflow": {"nn"},
-    "statsmodels": {"models/statistical.py"},
+    "statsmodels": {"models/statistical"},
     "ray": {"jobs/execution.py"},
     "typer": {"jobs"},
     "rich": {"jobs"},

@@ -58,6 +58,23 @@ def column_levels(columns: Iterable[Any]) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a forecaster's own `_predict` returns.
+
+    Attributes:
+        mean: `[N, H]`.
+        quantiles: `[N, H, Q]`.
+        fallback: `[N]` the simpler method that stepped in for a series, empty where none did; None: nowhere.
+        reason: `[N]` why it did.
+    """
+
+    mean: Floats
+    quantiles: Floats
+    fallback: np.ndarray | None = None
+    reason: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Forecast:
     """Point and quantile forecasts of N series over H steps.
 
@@ -70,6 +87,7 @@ class Forecast:
         levels: `[Q]` quantile probabilities, ascending.
         quantiles: `[N, H, Q]`, never crossing.
         fallback: `[N]` the simpler method that had to step in for a series, empty text where none had to.
+        reason: `[N]` why it had to, empty text where none had to.
         zone: the time zone that frames show `ds` and `cutoff` in, which are UTC here; None for stamps as
             they are.
     """
@@ -82,6 +100,7 @@ class Forecast:
     levels: tuple[float, ...]
     quantiles: Floats
     fallback: np.ndarray
+    reason: np.ndarray
     zone: str | None = None
 
     @property
@@ -98,7 +117,7 @@ class Forecast:
     def to_frame(self) -> pd.DataFrame:
         """The long frame `unique_id, ds, cutoff, model, mean, q10, ...`, one row for each series and step.
 
-        A column `fallback` follows where a simpler method had to step in for a series.
+        Columns `fallback` and `reason` follow where a simpler method had to step in for a series.
         """
         columns: dict[str, Any] = {
             "unique_id": np.repeat(self.ids, self.horizon),
@@ -110,4 +129,5 @@ class Forecast:
         columns |= {level_column(q): self.quantiles[:, :, k].ravel() for k, q in enumerate(self.levels)}
         if (self.fallback != "").any():
             columns["fallback"] = np.repeat(self.fallback, self.horizon)
+            columns["reason"] = np.repeat(self.reason, self.horizon)
         return pd.DataFrame(columns)

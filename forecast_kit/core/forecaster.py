@@ -17,8 +17,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from forecast_kit.core.forecast import Forecast, check_levels
+from forecast_kit.core.forecast import Forecast, Prediction, check_levels
 from forecast_kit.data.future import future_values
+from forecast_kit.data.joining import join
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_arrays
@@ -42,7 +43,7 @@ _HOMES = {
     "WindowAverage": "forecast_kit.models.averages",
     "Naive": "forecast_kit.models.naive",
     "SeasonalNaive": "forecast_kit.models.naive",
-    "ETS": "forecast_kit.models.statistical",
+    "ETS": "forecast_kit.models.statistical.ets",
     "NeuralForecaster": "forecast_kit.models.neural",
 }
 
@@ -99,10 +100,8 @@ class Forecaster(ABC):
         """Learns from the panel."""
 
     @abstractmethod
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
-        """Means `[N, H]` and quantiles `[N, H, Q]` of the history's series; `future` is `[N, H, K]`."""
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
+        """The history's series over the steps ahead; `future` is `[N, H, K]`."""
 
     @abstractmethod
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -167,15 +166,44 @@ class Forecaster(ABC):
         panel = self._history(history)
         steps = self._horizon(horizon)
         wanted = check_levels(levels)
-        mean, quantiles = self._predict(panel, steps, wanted, future_values(panel, future, steps))
-        bad = ~(np.isfinite(mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2)))
+        done = self._predict(panel, steps, wanted, future_values(panel, future, steps))
+        bad = ~(np.isfinite(done.mean).all(axis=1) & np.isfinite(done.quantiles).all(axis=(1, 2)))
         if bad.any():
             raise ForecastError(f"{self.name} returned values that are not finite for {int(bad.sum())} series: "
                                 f"{name_some(panel.ids[bad].tolist())}")  # fmt: skip
+        nothing = np.full(len(panel), "", dtype=np.str_)
         return Forecast(
-            self.name, panel.ids, panel.axis.stamps(panel.last), panel.horizon_stamps(steps), mean, wanted,
-            quantiles, self._fallbacks(panel), panel.schema.zone,
+            self.name, panel.ids, panel.axis.stamps(panel.last), panel.horizon_stamps(steps), done.mean, wanted,
+            done.quantiles, nothing if done.fallback is None else done.fallback,
+            nothing if done.reason is None else done.reason, panel.schema.zone,
         )  # fmt: skip
+
+    def update(self, history: Any) -> Self:
+        """This forecaster, gone on to the end of later data: states move, no parameter is learned again.
+
+        After it, `predict` without `history` forecasts from the new end.
+
+        Args:
+            history: a panel or a frame with the training columns; for each series rows that follow the ones
+                known, or also earlier ones, which replace what was known of them. Series that are not in
+                it stay as they are.
+
+        Raises:
+            NotFittedError: before `fit`.
+            TimeIndexError: there is a hole between the known rows and the new ones, or they end earlier.
+
+        >>> import pandas as pd
+        >>> from forecast_kit import Naive, Panel
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 4]})
+        >>> model = Naive().fit(Panel.from_frame(frame[:3], freq=1))
+        >>> model.update(frame[3:]).predict(1).mean
+        array([[4.]])
+        """
+        panel = self._history(history)
+        if self.history_ is not None:
+            panel = join(self.history_, panel)
+        self.history_ = self._take_in(panel)
+        return self
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's arguments, as they were given."""
@@ -272,9 +300,9 @@ class Forecaster(ABC):
 
     # ---- shared by the above
 
-    def _fallbacks(self, history: Panel) -> np.ndarray:
-        """`[N]` the simpler method that stepped in for each series, empty where none did."""
-        return np.full(len(history), "", dtype=np.str_)
+    def _take_in(self, panel: Panel) -> Panel:
+        """Moves what was learned on to the end of later rows, and returns the rows that a forecast needs from there."""
+        return panel.tail(self.context_length)
 
     def _check_fitted(self) -> None:
         if self.schema_ is None:
@@ -308,12 +336,44 @@ class Forecaster(ABC):
 
 
 def _plain(value: Any) -> Any:
-    """A value object as a mapping of its fields, and whatever describes itself as it does."""
+    """A value object as a mapping of its fields, a forecaster as `as_forecaster` reads it, and so on inwards."""
+    if isinstance(value, Forecaster):
+        return {"forecaster": type(value).__name__, **value.describe()}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value.describe() if hasattr(value, "describe") else value
+
+
+def as_forecaster(value: Any) -> Forecaster:
+    """A forecaster that is an argument of another: itself, its class's name, or a mapping that describes it.
+
+    Raises:
+        ArgumentError: it is none of these, there is no such class, or an argument of it is unknown.
+
+    >>> as_forecaster("Naive"), as_forecaster({"forecaster": "SeasonalNaive", "season_length": 7})
+    (Naive(horizon=None), SeasonalNaive(season_length=7, horizon=None))
+    """
+    if isinstance(value, Forecaster):
+        return value
+    if isinstance(value, str):
+        value = {"forecaster": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("forecaster"), str):
+        raise ArgumentError(
+            f"a forecaster is one that was built, or its name, or a mapping such as "
+            f"{{'forecaster': 'SeasonalNaive', 'season_length': 7}}; got {value!r}"
+        )
+    kind = find_forecaster(value["forecaster"])
+    fields = {key: item for key, item in value.items() if key != "forecaster"}
+    known = list(inspect.signature(kind).parameters)
+    for key in fields:
+        if key not in known:
+            raise ArgumentError(f"{kind.__name__} has no argument {key!r}; it has {', '.join(known)}."
+                                f"{nearest(key, known)}")  # fmt: skip
+    return kind(**fields)
 
 
 def find_forecaster(name: str) -> type[Forecaster]:

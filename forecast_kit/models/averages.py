@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecast_kit.core.splits import check_min_length
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import seasonal_error
-from forecast_kit.models.naive import FromHistory, SeasonalFromHistory, check_positive
+from forecast_kit.models.naive import FromHistory, SeasonalFromHistory, check_positive, repeat_season, season_growth
 from forecast_kit.typing import Floats
 
 
@@ -80,9 +79,9 @@ class WindowAverage(SeasonalFromHistory):
     """The mean of the last values, or of the last values of the same season: a moving average.
 
     `y_(T+h|T) = mean(y_(T+h-m(k+1)), ..., one for each of the last w seasons)` with `k = (h-1) // m`, and
-    m = 1 without a season; what was not observed is left out. The deviation is that of the one-step errors
-    in the training part; it grows like that of exponential smoothing with the same mean age of its data,
-    `a = 2 / (w + 1)`: by `sqrt(1 + k a^2)`.
+    m = 1 without a season; what was not observed is left out, and a series of less than a season repeats
+    its last value. The deviation is that of the one-step errors in the training part; it grows like that of
+    exponential smoothing with the same mean age of its data, `a = 2 / (w + 1)`: by `sqrt(1 + k a^2)`.
 
     Args:
         window: values to average, w: steps, or with `season_length` seasons.
@@ -91,7 +90,6 @@ class WindowAverage(SeasonalFromHistory):
 
     Raises:
         ArgumentError: a number is below 1.
-        TooShortError: at fit or in the history, a series has less than a season.
 
     Source: of the growth, Brown, Smoothing, Forecasting and Prediction of Discrete Time Series, 1963, on the mean
     age of data; of the variance of exponential smoothing, Hyndman and Athanasopoulos, 8.7.
@@ -133,7 +131,6 @@ class WindowAverage(SeasonalFromHistory):
 
     def _forecast(self, history: Panel, horizon: int, learned: dict[str, Floats]) -> tuple[Floats, Floats]:
         m = self.season_length_
-        check_min_length(history, m, f"{self.name} with a season of {m} steps", carried=True)
         ahead = np.arange(min(m, horizon))
         lags = m * np.arange(1, self.window + 1)
         place = history.lengths[:, None, None] + ahead[:, None] - lags  # [N, m, w] in each series
@@ -142,10 +139,12 @@ class WindowAverage(SeasonalFromHistory):
         count = there.sum(axis=2)
         total = np.where(there, history.y[rows], 0.0).sum(axis=2)
         # Where nothing was observed in the window: the panel carries the last value on.
-        last = history.y[history.indptr[1:, None] - m + ahead]
-        season = np.divide(total, count, out=last.astype(np.float64), where=count > 0)
-        mean = season[:, np.arange(horizon) % m]
-        return mean, np.sqrt(1.0 + np.arange(horizon) // m * (2.0 / (self.window + 1.0)) ** 2)
+        last = repeat_season(history, m, len(ahead))
+        short = history.lengths[:, None] < m
+        season = np.divide(total, count, out=last.astype(np.float64), where=(count > 0) & ~short)
+        age = 2.0 / (self.window + 1.0)
+        growth = np.sqrt(1.0 + np.arange(horizon) // m * age**2)
+        return season[:, np.arange(horizon) % m], np.where(short, season_growth(history, m, horizon), growth)
 
 
 def _means(panel: Panel, values: Floats) -> tuple[Floats, Floats]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster
-from forecast_kit.core.splits import check_min_length
 from forecast_kit.data.panel import Panel, positions
 from forecast_kit.data.seasonal import seasonal_error
 from forecast_kit.errors import ArgumentError
@@ -22,10 +22,36 @@ from forecast_kit.typing import Floats
 
 
 def repeat_season(history: Panel, season_length: int, horizon: int) -> Floats:
-    """`[N, H]` the last season of each series, over and over: `y_(T+h) = y_(T+h-m(k+1))`, `k = (h-1) // m`."""
+    """`[N, H]` the last season of each series, over and over: `y_(T+h) = y_(T+h-m(k+1))`, `k = (h-1) // m`.
+
+    A series of less than a season has its last value instead.
+    """
     ahead = np.arange(horizon) % season_length  # [H]
     rows = history.indptr[1:, None] - season_length + ahead  # [N, H]
-    return history.y[rows]
+    short = (history.lengths < season_length)[:, None]
+    return history.y[np.where(short, history.indptr[1:, None] - 1, rows)]
+
+
+def season_growth(history: Panel, season_length: int, horizon: int) -> Floats:
+    """`[N, H]` by what the deviation of `repeat_season` grows with the steps."""
+    seasons, steps = np.arange(horizon) // season_length + 1.0, np.arange(horizon) + 1.0
+    return np.sqrt(np.where((history.lengths < season_length)[:, None], steps, seasons))
+
+
+def short_of_season(history: Panel, season_length: int, instead: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """`[N]` the name `Naive` where a series has less than a season, else the given one; and what is to say of it."""
+    short = history.lengths < season_length
+    reasons = [f"{n} of the {season_length} steps of a season" if n < season_length else ""
+               for n in history.lengths.tolist()]  # fmt: skip
+    return np.where(short, "Naive", instead), np.array(reasons, np.str_)
+
+
+def seasonal_deviation(panel: Panel, season_length: int) -> Floats:
+    """`[N]` the root mean square of a seasonal step, of a plain one where there is none; 0 where there is no pair."""
+    seasonal = seasonal_error(panel, season_length, power=2)
+    if np.isnan(seasonal).any():
+        seasonal = np.where(np.isnan(seasonal), seasonal_error(panel, 1, power=2), seasonal)
+    return np.sqrt(np.nan_to_num(seasonal))
 
 
 def normal_quantiles(mean: Floats, deviation: Floats, levels: Sequence[float]) -> Floats:
@@ -61,15 +87,18 @@ class FromHistory(Forecaster):
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         self.ids_, self.learned_ = panel.ids, self._learn(panel)
 
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         at = positions(self.ids_, history.ids)
         learned = {key: values[at] for key, values in self.learned_.items()}
         if (at < 0).any():  # series never seen
             learned = {key: np.where(at >= 0, learned[key], own) for key, own in self._learn(history).items()}
         mean, growth = self._forecast(history, horizon, learned)
-        return mean, normal_quantiles(mean, learned["deviation"][:, None] * growth, levels)
+        quantiles = normal_quantiles(mean, learned["deviation"][:, None] * growth, levels)
+        return Prediction(mean, quantiles, *self._fallbacks(history))
+
+    def _fallbacks(self, history: Panel) -> tuple[np.ndarray, np.ndarray] | tuple[()]:
+        """What stood in for a series, and why; nothing where nothing can."""
+        return ()
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {"ids": self.ids_, **self.learned_}
@@ -80,7 +109,7 @@ class FromHistory(Forecaster):
 
 
 class SeasonalFromHistory(FromHistory):
-    """A `FromHistory` that counts in seasons.
+    """A `FromHistory` that counts in seasons. A series of less than one is forecast by its last value.
 
     Args:
         season_length: steps in a season, m; by default the schema's.
@@ -100,8 +129,11 @@ class SeasonalFromHistory(FromHistory):
 
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         self.season_length_ = self.season_length or panel.season_length
-        check_min_length(panel, self.season_length_, f"{self.name} with a season of {self.season_length_} steps")
         super()._fit(panel, callbacks)
+
+    def _fallbacks(self, history: Panel) -> tuple[np.ndarray, np.ndarray]:
+        """See `FromHistory`."""
+        return short_of_season(history, self.season_length_)
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"season_length": self.season_length_}, super()._state(folder)[1]
@@ -115,7 +147,8 @@ class SeasonalNaive(SeasonalFromHistory):
     """Repeats the last season: the forecast is what was observed one season before.
 
     `y_(T+h|T) = y_(T+h-m(k+1))` with `k = (h-1) // m`. Its variance is `(k+1) s^2`, where `s^2` is
-    the mean squared seasonal difference of the training part.
+    the mean squared seasonal difference of the training part. A series of less than a season repeats its
+    last value, as `Naive` does, and the forecast says so in `fallback`.
 
     Args:
         season_length: steps in a season, m; by default the schema's.
@@ -123,7 +156,6 @@ class SeasonalNaive(SeasonalFromHistory):
 
     Raises:
         ArgumentError: a number is below 1.
-        TooShortError: at fit, a series has less than a season.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 4]})
@@ -132,12 +164,11 @@ class SeasonalNaive(SeasonalFromHistory):
     """
 
     def _learn(self, panel: Panel) -> dict[str, Floats]:
-        return {"deviation": _deviation(panel, self.season_length_)}
+        return {"deviation": seasonal_deviation(panel, self.season_length_)}
 
     def _forecast(self, history: Panel, horizon: int, learned: dict[str, Floats]) -> tuple[Floats, Floats]:
         m = self.season_length_
-        check_min_length(history, m, f"{self.name} with a season of {m} steps", carried=True)
-        return repeat_season(history, m, horizon), np.sqrt(np.arange(horizon) // m + 1.0)
+        return repeat_season(history, m, horizon), season_growth(history, m, horizon)
 
 
 class Naive(SeasonalNaive):
@@ -161,8 +192,3 @@ def check_positive(**numbers: int | None) -> None:
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ArgumentError(f"{name} must be a whole number, at least 1; got {value!r}")
-
-
-def _deviation(panel: Panel, season_length: int) -> Floats:
-    """`[N]` the standard deviation of a seasonal step; 0 where the series is too short to tell."""
-    return np.sqrt(np.nan_to_num(seasonal_error(panel, season_length, power=2)))

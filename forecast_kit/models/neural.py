@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, FitProgress, Forecaster
 from forecast_kit.data.covariates import CovariateEncoder
 from forecast_kit.data.panel import Panel
@@ -146,9 +147,7 @@ class NeuralForecaster(Forecaster):
         least = max(1, min(panel.season_length, longest))
         return replace(self._windows, min_history=least)
 
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         if horizon > self._windows.horizon:
             raise ArgumentError(
                 f"{self.name} was trained for a horizon of {self._windows.horizon} steps, {horizon} were asked for; "
@@ -169,7 +168,7 @@ class NeuralForecaster(Forecaster):
         )  # fmt: skip
         output = apply(self.model_, drop_empty(batch))[:, :horizon]
         learned = self.transform_.inverse(output, history)
-        return learned[:, :, self.levels.index(0.5)], interpolate_levels(learned, self.levels, levels)
+        return Prediction(learned[:, :, self.levels.index(0.5)], interpolate_levels(learned, self.levels, levels))
 
     def _encode_future(self, future: Floats, panel: Panel) -> np.ndarray:
         """`[N, H, K]` future covariates as the network saw them; steps not asked for repeat the last one."""

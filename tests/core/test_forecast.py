@@ -15,7 +15,7 @@ def make(fallback: tuple[str, str] = ("", "")) -> Forecast:
     quantiles = np.stack([mean - 1, mean + 1], axis=2)
     stamps = np.array([[11, 12, 13], [21, 22, 23]])
     return Forecast("M", np.array(["a", "b"]), np.array([10, 20]), stamps, mean, (0.1, 0.975), quantiles,
-                    np.array(fallback))  # fmt: skip
+                    np.array(fallback), np.array(["too short" if name else "" for name in fallback]))  # fmt: skip
 
 
 def test_the_frame_has_a_row_for_every_series_and_step() -> None:
@@ -30,7 +30,9 @@ def test_the_frame_has_a_row_for_every_series_and_step() -> None:
 
 
 def test_a_fallback_is_told_where_there_is_one() -> None:
-    assert make(("", "SeasonalNaive")).to_frame()["fallback"].tolist() == [""] * 3 + ["SeasonalNaive"] * 3
+    frame = make(("", "SeasonalNaive")).to_frame()
+    assert frame["fallback"].tolist() == [""] * 3 + ["SeasonalNaive"] * 3
+    assert frame["reason"].tolist() == [""] * 3 + ["too short"] * 3
 
 
 def test_size_and_summary() -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from forecast_kit import ETS, Forecaster, Naive, Panel, PanelSchema, SeasonalNaive
+from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FORMAT_VERSION, FitCallback, find_forecaster
 from forecast_kit.errors import ArgumentError, ArtifactError, ForecastError, NotFittedError
 from forecast_kit.typing import Floats
@@ -31,12 +32,10 @@ class Probe(Forecaster):
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         pass
 
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         mean = np.full((len(history), horizon), 0.0)
         mean[-1, -1] = self.value
-        return mean, np.repeat(mean[:, :, None], len(levels), axis=2)
+        return Prediction(mean, np.repeat(mean[:, :, None], len(levels), axis=2))
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         (folder / "weights.bin").write_bytes(b"half of them")

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from forecast_kit import ETS, Backtest, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback
 from forecast_kit.errors import ArgumentError, DataError, TooShortError
 from forecast_kit.evaluation.running import BacktestProgress
@@ -34,11 +35,9 @@ class Recorder(Forecaster):
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         self.log.append(panel)
 
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         self.log.append(future)
-        return np.zeros((len(history), horizon)), np.zeros((len(history), horizon, len(levels)))
+        return Prediction(np.zeros((len(history), horizon)), np.zeros((len(history), horizon, len(levels))))
 
     def describe(self) -> dict[str, Any]:
         return {}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from forecast_kit import ETS, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive
+from forecast_kit.core.forecast import Prediction
 from forecast_kit.evaluation.leaks import find_leaks
 from forecast_kit.typing import Floats
 
@@ -19,11 +20,9 @@ class Peeking(SeasonalNaive):
         super().__init__()
         self.shift = shift
 
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
-        mean, quantiles = super()._predict(history, horizon, levels, future)
-        return mean + self.shift, quantiles + self.shift
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
+        done = super()._predict(history, horizon, levels, future)
+        return Prediction(done.mean + self.shift, done.quantiles + self.shift)
 
 
 def peeks_at_the_next_value(panel: Panel) -> Forecaster:
@@ -42,11 +41,9 @@ class Remembering(SeasonalNaive):
         super()._fit(panel, callbacks)
         self.level_ = float(panel.y[-3:].mean())
 
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
-        mean, quantiles = super()._predict(history, horizon, levels, future)
-        return mean + self.level_, quantiles
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
+        done = super()._predict(history, horizon, levels, future)
+        return Prediction(done.mean + self.level_, done.quantiles)
 
 
 @pytest.mark.parametrize("build", [peeks_at_the_next_value, scales_by_everything])

@@ -17,6 +17,7 @@ import pytest
 
 import forecast_kit
 from forecast_kit import ETS, Backtest, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback
 from forecast_kit.errors import ArgumentError, DataError
 from forecast_kit.evaluation.running import BacktestProgress
@@ -44,12 +45,10 @@ class Watcher(Forecaster):
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         self.log.append(("fit", panel.last.copy(), panel.lengths.copy()))
 
-    def _predict(
-        self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats
-    ) -> tuple[Floats, Floats]:
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         self.log.append(("predict", history.last.copy(), history.lengths.copy()))
         mean = np.repeat(history.y[history.indptr[1:] - 1][:, None], horizon, axis=1)
-        return mean, np.repeat(mean[..., None], len(levels), axis=2)
+        return Prediction(mean, np.repeat(mean[..., None], len(levels), axis=2))
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {}

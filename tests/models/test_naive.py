@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from forecast_kit import Forecaster, Naive, Panel, SeasonalNaive, load
 from forecast_kit.data.seasonal import seasonal_error
-from forecast_kit.errors import ArgumentError, TooShortError
+from forecast_kit.errors import ArgumentError
 from forecast_kit.evaluation import metrics
 
 
@@ -50,6 +50,7 @@ def test_the_variance_grows_by_one_seasonal_step_a_season(
     forecast = SeasonalNaive(m).fit(panel_of(series)).predict(horizon, levels=[level])
     for k, y in enumerate(series):
         squares = [(y[t] - y[t - m]) ** 2 for t in range(m, len(y))]
+        squares = squares or [(y[t] - y[t - 1]) ** 2 for t in range(1, len(y))]  # no pair of seasons: of plain steps
         variance = sum(squares) / len(squares) if squares else 0.0
         for h in range(1, horizon + 1):
             deviation = math.sqrt(((h - 1) // m + 1) * variance)
@@ -88,12 +89,18 @@ def test_intervals_of_new_series_come_from_their_own_history() -> None:
     np.testing.assert_allclose(forecast.quantiles[:, 0, 0], [5 + z * 1, 5 + z * 9, 6 + z * 4])
 
 
-def test_less_than_a_season_is_refused_at_fit_and_in_the_history() -> None:
-    short, long = panel_of([[1.0, 2.0, 3.0], [1.0, 2.0]]), panel_of([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    with pytest.raises(TooShortError, match=r"season of 3 steps needs at least 3 .* 's1' \(shortest: 2\)"):
-        SeasonalNaive(3).fit(short)
-    with pytest.raises(TooShortError, match="'s1'"):
-        SeasonalNaive(3).fit(long).predict(1, history=short)
+def test_less_than_a_season_repeats_the_last_value_and_is_told() -> None:
+    short, long = panel_of([[1.0, 2.0, 3.0], [1.0, 5.0]]), panel_of([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    for forecast in (
+        SeasonalNaive(3).fit(short).predict(4, levels=(0.9,)),
+        SeasonalNaive(3).fit(long).predict(4, levels=(0.9,), history=short),
+    ):
+        assert forecast.mean.tolist() == [[1.0, 2.0, 3.0, 1.0], [5.0] * 4]
+        assert forecast.fallback.tolist() == ["", "Naive"]
+        assert forecast.reason.tolist() == ["", "2 of the 3 steps of a season"]
+    naive = Naive().fit(panel_of([[1.0, 5.0]])).predict(4, levels=(0.9,))
+    forecast = SeasonalNaive(3).fit(short).predict(4, levels=(0.9,))
+    np.testing.assert_allclose(forecast.quantiles[1], naive.quantiles[0])
 
 
 @pytest.mark.parametrize("fields", [{"season_length": 0}, {"season_length": -2}, {"horizon": 0}])

@@ -1,0 +1,1 @@
+"""Models of each series that statsmodels estimates; the only package that imports statsmodels."""
