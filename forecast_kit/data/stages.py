@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from forecast_kit.data.filling import carry
 from forecast_kit.data.frequency import show_stamps
 from forecast_kit.data.panel import Panel, positions
 from forecast_kit.errors import ArgumentError, ArtifactError, DataError, NotFittedError, name_some
@@ -239,23 +240,6 @@ class Stage(BaseEstimator, ABC):
 
 
 # ---- helpers
-
-
-def carry(y: Floats, observed: Bools, indptr: Ints) -> Floats:
-    """`[R]` with the last observed value carried over what is not observed, the first one carried back.
-
-    A series without a single observed value stays as it is.
-
-    >>> carry(np.array([9.0, 1.0, 9.0, 2.0]), np.array([False, True, False, True]), np.array([0, 4]))
-    array([1., 1., 1., 2.])
-    """
-    if observed.all():
-        return y
-    rows, lengths = np.arange(len(y)), np.diff(indptr)
-    last = np.maximum.accumulate(np.where(observed, rows, -1))
-    first = np.repeat(np.minimum.reduceat(np.where(observed, rows, len(y)), indptr[:-1]), lengths)
-    some = first < np.repeat(indptr[1:], lengths)
-    return y[np.where(some, np.maximum(last, first), rows)]
 
 
 def refuse_values(panel: Panel, bad: Bools, expected: str) -> None:

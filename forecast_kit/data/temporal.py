@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from forecast_kit.data.filling import fill_by_season
 from forecast_kit.data.frequency import normalize_frequency
 from forecast_kit.data.panel import Panel
-from forecast_kit.data.stages import Stage, carry, name_short, refuse_values
+from forecast_kit.data.seasonal import classical_season
+from forecast_kit.data.stages import Stage, name_short, refuse_values
 from forecast_kit.errors import ArgumentError, TooShortError
 from forecast_kit.typing import Bools, Floats, Ints
 
@@ -167,21 +169,8 @@ class Deseasonalize(Stage):
                                 f"short are {name_short(panel, short)}; drop them, or shorten the season")  # fmt: skip
         if self.model == "multiplicative":
             refuse_values(panel, panel.y <= 0, "a multiplicative Deseasonalize takes values above 0")
-        half = m // 2
-        weights = np.full(2 * half + 1, 1.0 / m)
-        weights[[0, -1]] = 1.0 / m if m % 2 else 0.5 / m
-        trend = np.convolve(fill_by_season(panel, m), weights, "same")
-        rows, lengths = np.arange(len(panel.y)), panel.lengths
-        whole = (rows - half >= np.repeat(first_seen, lengths)) & (rows + half < np.repeat(panel.indptr[1:], lengths))
-        used = np.flatnonzero(whole & panel.observed)
-        detrended = panel.y[used] / trend[used] if self.model == "multiplicative" else panel.y[used] - trend[used]
-        cell = (np.repeat(np.arange(len(panel)), lengths) * m + self._place(panel, panel.row_steps))[used]
-        count = np.bincount(cell, minlength=len(panel) * m).reshape(-1, m)
-        seasonal = np.bincount(cell, detrended, len(panel) * m).reshape(-1, m) / np.maximum(count, 1)
-        level = seasonal.sum(axis=1, keepdims=True) / np.maximum((count > 0).sum(axis=1, keepdims=True), 1)
-        if self.model == "multiplicative":
-            return (np.where(count > 0, seasonal / np.where(level > 0, level, 1.0), 1.0),)
-        return (np.where(count > 0, seasonal - level, 0.0),)
+        times = np.full(len(panel), self.model == "multiplicative")
+        return (classical_season(panel, m, self._place(panel, panel.row_steps), times),)
 
     def _place(self, panel: Panel, steps: Ints) -> Ints:
         """The place in the season of steps of the panel's own axis."""
@@ -217,31 +206,6 @@ class Deseasonalize(Stage):
         self.freq_, self.origin_ = normalize_frequency(values["freq"]), values["origin"]
         if type(self.origin_) is not type(self.freq_) or (isinstance(self.freq_, str) and np.isnat(self._origin[0])):
             raise ValueError(f"{self.origin_!r} is no stamp of freq={self.freq_!r}")
-
-
-def fill_by_season(panel: Panel, season_length: int) -> Floats:
-    """`[R]` the target; what is not observed, by the last observed value whole seasons before it.
-
-    Where there is none, by the last observed one, or before that the first. A series without a single
-    observed value has the panel's own, which in the tail of a longer series is the last observed one.
-
-    >>> import pandas as pd
-    >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(5), "y": [1.0, 5.0, 2.0, np.nan, np.nan]})
-    >>> fill_by_season(Panel.from_frame(frame, freq=1, gaps="mask"), 2)
-    array([1., 5., 2., 5., 2.])
-    """
-    if panel.observed.all():
-        return panel.y
-    y = carry(panel.y, panel.observed, panel.indptr)
-    own = np.repeat(np.arange(len(panel)), panel.lengths)
-    place = own * season_length + (np.arange(len(panel.y)) - panel.indptr[own]) % season_length
-    order = np.argsort(place, kind="stable")
-    ranked = np.arange(len(order))
-    begins = np.maximum.accumulate(np.where(np.diff(place[order], prepend=-1) != 0, ranked, 0))
-    last = np.maximum.accumulate(np.where(panel.observed[order], ranked, -1))
-    filled = np.empty_like(y)
-    filled[order] = y[order[np.where(last >= begins, last, ranked)]]
-    return filled
 
 
 def _check_count(value: object, key: str, least: int, hint: str) -> None:

@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from statsmodels.tsa.seasonal import seasonal_decompose
 
 from forecast_kit import Panel
-from forecast_kit.data.stages import Stage, carry
-from forecast_kit.data.temporal import fill_by_season
+from forecast_kit.data.filling import carry, fill_by_season
+from forecast_kit.data.stages import Stage
 from forecast_kit.data.transforms import (
     BoxCox,
     Deseasonalize,

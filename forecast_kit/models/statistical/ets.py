@@ -14,8 +14,8 @@ from statsmodels.tools.sm_exceptions import ConvergenceWarning
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
 from forecast_kit.core.forecaster import FitCallback
+from forecast_kit.data.filling import fill_by_season
 from forecast_kit.data.panel import Panel
-from forecast_kit.data.temporal import fill_by_season
 from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.models.local import LocalForecaster, States
 from forecast_kit.models.naive import check_positive
