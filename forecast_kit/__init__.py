@@ -39,30 +39,48 @@ if TYPE_CHECKING:
     from forecast_kit.evaluation.plots import plot_windows as plot_windows
     from forecast_kit.evaluation.report import write_report as write_report
     from forecast_kit.evaluation.running import backtest as backtest
+    from forecast_kit.models.adjusted import Naive2 as Naive2
+    from forecast_kit.models.adjusted import SeasonallyAdjusted as SeasonallyAdjusted
+    from forecast_kit.models.adjusted import Theta as Theta
     from forecast_kit.models.averages import Drift as Drift
     from forecast_kit.models.averages import HistoricAverage as HistoricAverage
     from forecast_kit.models.averages import WindowAverage as WindowAverage
+    from forecast_kit.models.intermittent import TSB as TSB
+    from forecast_kit.models.intermittent import Croston as Croston
+    from forecast_kit.models.intermittent import CrostonSBA as CrostonSBA
     from forecast_kit.models.naive import Naive as Naive
     from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
     from forecast_kit.models.neural import NeuralForecaster as NeuralForecaster
+    from forecast_kit.models.smoothing import SES as SES
     from forecast_kit.models.statistical.ets import ETS as ETS
+    from forecast_kit.models.statistical.ets import AutoETS as AutoETS
+    from forecast_kit.models.statistical.ets import HoltWinters as HoltWinters
     from forecast_kit.nn.networks import Recurrent as Recurrent
     from forecast_kit.nn.training import TrainingSpec as TrainingSpec
 
 _HOMES = {
+    "AutoETS": "models.statistical.ets",
     "Backtest": "evaluation.backtest",
+    "Croston": "models.intermittent",
+    "CrostonSBA": "models.intermittent",
     "Drift": "models.averages",
     "ETS": "models.statistical.ets",
     "Forecast": "core.forecast",
     "Forecaster": "core.forecaster",
     "HistoricAverage": "models.averages",
+    "HoltWinters": "models.statistical.ets",
     "Naive": "models.naive",
+    "Naive2": "models.adjusted",
     "NeuralForecaster": "models.neural",
     "Panel": "data.panel",
     "PanelSchema": "data.schema",
     "Recurrent": "nn.networks",
     "RollingOrigin": "core.splits",
+    "SES": "models.smoothing",
     "SeasonalNaive": "models.naive",
+    "SeasonallyAdjusted": "models.adjusted",
+    "TSB": "models.intermittent",
+    "Theta": "models.adjusted",
     "TrainingSpec": "nn.training",
     "WindowAverage": "models.averages",
     "backtest": "evaluation.running",

@@ -11,11 +11,12 @@ import pytest
 import forecast_kit
 
 PUBLIC = [
-    "Backtest", "Drift", "ETS", "Forecast", "Forecaster", "HistoricAverage", "Naive", "NeuralForecaster",
-    "Panel", "PanelSchema", "Recurrent", "RollingOrigin", "SeasonalNaive", "TrainingSpec", "WindowAverage",
-    "__version__", "backtest", "find_leaks", "judge", "load", "plot_backtest", "plot_critical_difference",
-    "plot_error_by_step", "plot_folds", "plot_forecast", "plot_heatmap", "plot_reliability", "plot_residuals",
-    "plot_windows", "write_report",
+    "AutoETS", "Backtest", "Croston", "CrostonSBA", "Drift", "ETS", "Forecast", "Forecaster", "HistoricAverage",
+    "HoltWinters", "Naive", "Naive2", "NeuralForecaster", "Panel", "PanelSchema", "Recurrent", "RollingOrigin",
+    "SES", "SeasonalNaive", "SeasonallyAdjusted", "TSB", "Theta", "TrainingSpec", "WindowAverage", "__version__",
+    "backtest", "find_leaks", "judge", "load", "plot_backtest", "plot_critical_difference", "plot_error_by_step",
+    "plot_folds", "plot_forecast", "plot_heatmap", "plot_reliability", "plot_residuals", "plot_windows",
+    "write_report",
 ]  # fmt: skip
 
 

@@ -38,13 +38,23 @@ _FILE, _ARRAYS, _HISTORY = "forecaster.json", "arrays.npz", "history.npz"
 
 # Where the forecasters of this package live, so that a saved one is found without importing them all.
 _HOMES = {
+    "AutoETS": "forecast_kit.models.statistical.ets",
+    "Croston": "forecast_kit.models.intermittent",
+    "CrostonSBA": "forecast_kit.models.intermittent",
     "Drift": "forecast_kit.models.averages",
-    "HistoricAverage": "forecast_kit.models.averages",
-    "WindowAverage": "forecast_kit.models.averages",
-    "Naive": "forecast_kit.models.naive",
-    "SeasonalNaive": "forecast_kit.models.naive",
     "ETS": "forecast_kit.models.statistical.ets",
+    "HistoricAverage": "forecast_kit.models.averages",
+    "HoltWinters": "forecast_kit.models.statistical.ets",
+    "Naive": "forecast_kit.models.naive",
+    "Naive2": "forecast_kit.models.adjusted",
     "NeuralForecaster": "forecast_kit.models.neural",
+    "SES": "forecast_kit.models.smoothing",
+    "SeasonalNaive": "forecast_kit.models.naive",
+    "SeasonallyAdjusted": "forecast_kit.models.adjusted",
+    "TSB": "forecast_kit.models.intermittent",
+    "Theta": "forecast_kit.models.adjusted",
+    "ThetaLine": "forecast_kit.models.smoothing",
+    "WindowAverage": "forecast_kit.models.averages",
 }
 
 
@@ -76,7 +86,7 @@ class Forecaster(ABC):
             after a load from an artefact that holds no rows.
     """
 
-    packages: ClassVar[tuple[str, ...]] = ("numpy", "pandas")
+    packages: tuple[str, ...] = ("numpy", "pandas")
     horizon: int | None = None
     schema_: PanelSchema | None = None
     integer_ids_: bool = False

@@ -1,4 +1,4 @@
-"""What every forecaster promises. A new one joins by a line in FORECASTERS."""
+"""What every forecaster promises. A new one joins by a line in `zoo.FORECASTERS`."""
 
 from __future__ import annotations
 
@@ -6,51 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from zoo import FORECASTERS, LEVELS, H
 
 import forecast_kit
-from forecast_kit import (
-    ETS,
-    Drift,
-    Forecast,
-    Forecaster,
-    HistoricAverage,
-    Naive,
-    Panel,
-    SeasonalNaive,
-    WindowAverage,
-)  # fmt: skip
+from forecast_kit import Forecast, Forecaster, Panel
 from forecast_kit.errors import ArtifactError, NotFittedError
-
-H, LEVELS = 24, (0.1, 0.25, 0.5, 0.9)
-
-
-def neural(cell: str) -> Forecaster:
-    return forecast_kit.NeuralForecaster(
-        {"cell": cell, "units": 4, "hidden": 8, "segment": 24},
-        horizon=H, input_length=48, training={"steps": 4, "batch_size": 8},
-    )  # fmt: skip
-
-
-FORECASTERS: dict[str, Callable[[], Forecaster]] = {
-    "naive": lambda: Naive(horizon=H),
-    "seasonal naive": lambda: SeasonalNaive(horizon=H),
-    "historic average": lambda: HistoricAverage(horizon=H),
-    "drift": lambda: Drift(horizon=H),
-    "window average": lambda: WindowAverage(5, horizon=H),
-    "seasonal window average": lambda: WindowAverage(2, season_length=None, horizon=H),
-    "ets": lambda: ETS(horizon=H, jobs=1),
-    "ets damped": lambda: ETS(trend="damped", horizon=H, jobs=1),
-    "ets without season": lambda: ETS(trend="add", seasonal=None, max_history=60, horizon=H, jobs=1),
-    "lstm": lambda: neural("lstm"),
-    "gru": lambda: neural("gru"),
-}
 
 every = pytest.mark.parametrize("name", FORECASTERS)
 
@@ -160,11 +126,26 @@ def test_a_loaded_forecaster_forecasts_the_same(name: str, tmp_path: Path) -> No
 
 
 @every
+def test_later_rows_are_taken_in_as_history_is(name: str, tmp_path: Path) -> None:
+    """`update` moves on for good, with new rows alone or with all, before a save and after."""
+    cutoff = panel().last - np.array([30, 7, 0])
+    early = FORECASTERS[name]().fit(panel().before(cutoff))
+    early.save(tmp_path / "m", history=True)
+    expected = early.predict(levels=LEVELS, history=panel())
+    steps = frame().assign(step=panel().row_steps, cutoff=np.repeat(cutoff, panel().lengths))
+    new = steps.query("step > cutoff")[["unique_id", "ds", "y"]]
+    assert_same(Forecaster.load(tmp_path / "m").update(panel()).predict(levels=LEVELS), expected, 1e-8)
+    assert_same(early.update(new).predict(levels=LEVELS), expected, 1e-8)
+    early.save(tmp_path / "later", history=True)
+    assert_same(Forecaster.load(tmp_path / "later").predict(levels=LEVELS), expected, 1e-8)
+
+
+@every
 def test_a_loaded_forecaster_can_be_saved_again(name: str, tmp_path: Path) -> None:
     fitted(name).save(tmp_path / "first", history=True)
     Forecaster.load(tmp_path / "first").save(tmp_path / "second", history=True)
     again = Forecaster.load(tmp_path / "second")
-    assert again.get_params() == fitted(name).get_params()
+    assert again.describe() == fitted(name).describe()
     assert_same(again.predict(levels=LEVELS), fitted(name).predict(levels=LEVELS), 1e-8)
 
 
@@ -182,15 +163,16 @@ def test_an_artefact_has_no_pickle_and_no_data_unless_asked(name: str, tmp_path:
 @pytest.mark.parametrize("damage", ["absent", "cut in half", "empty"])
 def test_every_file_of_an_artefact_is_missed_where_it_is_damaged(name: str, tmp_path: Path, damage: str) -> None:
     fitted(name).save(tmp_path / "m", history=True)
-    for file in sorted((tmp_path / "m").iterdir()):
+    whole = tmp_path / "m"
+    for file in sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file()):
         if damage == "absent" and file.name == "history.npz":
             continue  # rows are optional
-        copy = tmp_path / f"without {file.name}"
-        shutil.copytree(tmp_path / "m", copy)
-        content = file.read_bytes()
-        (copy / file.name).unlink()
+        copy = tmp_path / f"without {file.as_posix().replace('/', ' ')}"
+        shutil.copytree(whole, copy)
+        content = (copy / file).read_bytes()
+        (copy / file).unlink()
         if damage != "absent":
-            (copy / file.name).write_bytes(content[: len(content) // 2] if damage == "cut in half" else b"")
+            (copy / file).write_bytes(content[: len(content) // 2] if damage == "cut in half" else b"")
         with pytest.raises(ArtifactError, match=r"damaged|missing"):
             Forecaster.load(copy)
 

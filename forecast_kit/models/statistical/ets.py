@@ -19,7 +19,7 @@ from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.models.local import LocalForecaster, States
 from forecast_kit.models.naive import check_positive
-from forecast_kit.models.statistical.smoothing import ets_mean, ets_quantiles, ets_step
+from forecast_kit.models.statistical.ets_states import ets_mean, ets_quantiles, ets_step
 from forecast_kit.models.statistical.workers import Deadline, OutOfTime, estimate_each
 from forecast_kit.typing import Floats
 
@@ -325,7 +325,7 @@ def _final_state(model: ETSModel, params: Floats, form: Form, m: int, scale: flo
 
 
 def _state(level: Floats, form: str, season: Floats, **values: float) -> dict[str, Any]:
-    """The states of one series, see `smoothing`; what is not given is neutral."""
+    """The states of one series, see `ets_states`; what is not given is neutral."""
     neutral = {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "phi": 1.0, "trend": 0.0}
     return {**neutral, **values, "level": float(level[0]), "season": season, "form": np.str_(form),
             "times": form.endswith("M"), "relative": form.startswith("M")}  # fmt: skip

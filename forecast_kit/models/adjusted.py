@@ -1,0 +1,258 @@
+"""Forecasts of the seasonally adjusted series, with the season put back."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from forecast_kit.core.forecast import Prediction
+from forecast_kit.core.forecaster import FitCallback, Forecaster, as_forecaster
+from forecast_kit.data.filling import fill_by_season
+from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.seasonal import classical_season
+from forecast_kit.errors import ArgumentError, name_some
+from forecast_kit.models.local import choose
+from forecast_kit.models.naive import Naive, check_positive
+from forecast_kit.models.smoothing import ThetaLine, check_theta
+from forecast_kit.typing import Bools, Floats, Ints
+
+Model = Literal["auto", "additive", "multiplicative"]
+_INNER = "forecaster"
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """What a panel's series are made of.
+
+    Attributes:
+        adjusted: `[R]` the target without season.
+        seasons: for each season its pattern over the next m steps after each series' last row, `[N, m]`.
+        times: `[N]` where the pattern multiplies; elsewhere it is added.
+    """
+
+    adjusted: Floats
+    seasons: tuple[Floats, ...]
+    times: Bools
+
+
+class Adjusted(Forecaster):
+    """Another forecaster on what a decomposition leaves when the season is taken out, and the season put back.
+
+    A subclass writes `_decompose`. The pattern found at the end of the training part goes on unchanged,
+    through new history too; quantiles are those of the adjusted series with the season put back.
+
+    Args:
+        forecaster: any, or its name, or a mapping that describes it.
+        horizon: steps ahead where `predict` is not told; by default the forecaster's own.
+    """
+
+    def __init__(self, forecaster: Any, *, horizon: int | None = None) -> None:
+        check_positive(horizon=horizon)
+        self.forecaster = as_forecaster(forecaster)
+        self.horizon = self.forecaster.horizon if horizon is None else horizon
+        self.packages = tuple(dict.fromkeys([*type(self).packages, *self.forecaster.packages]))
+        self.inner_: Forecaster | None = None
+        self.ids_: np.ndarray = np.empty(0, np.str_)
+        self.last_: Ints = np.empty(0, np.int64)
+        self.origin_: np.ndarray = np.zeros(1, np.int64)
+        self.seasons_: tuple[Floats, ...] = ()
+        self.times_: Bools = np.empty(0, bool)
+
+    @abstractmethod
+    def _decompose(self, panel: Panel) -> Decomposition:
+        """What the training part is made of."""
+
+    @property
+    def context_length(self) -> int:
+        """That of the forecaster inside."""
+        return 1 if self.inner_ is None else self.inner_.context_length
+
+    @property
+    def fit_report(self) -> str:
+        """That of the forecaster inside."""
+        return "" if self.inner_ is None else self.inner_.fit_report
+
+    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+        parts = self._decompose(panel)
+        self.ids_, self.last_, self.origin_ = panel.ids, panel.last, panel.axis.stamps(np.zeros(1, np.int64))
+        self.seasons_, self.times_ = parts.seasons, parts.times
+        self.inner_ = self.forecaster.clone().fit(replace(panel, y=parts.adjusted), callbacks=callbacks)
+
+    def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
+        assert self.inner_ is not None  # predict has checked that we are fitted
+        at = self._places(history)
+        done = self.inner_._predict(self._without_season(history, at), horizon, levels, future)
+        season = self._season(history, at[:, None], history.horizon_steps(horizon))
+        times = self.times_[at]
+        with np.errstate(all="ignore"):  # what overflows is refused by predict
+            mean = np.where(times[:, None], done.mean * season, done.mean + season)
+            quantiles = choose(times, done.quantiles * season[:, :, None], done.quantiles + season[:, :, None])
+        return replace(done, mean=mean, quantiles=quantiles)
+
+    def _take_in(self, panel: Panel) -> Panel:
+        assert self.inner_ is not None  # update has checked that we are fitted
+        self.inner_._take_in(self._without_season(panel, self._places(panel)))
+        return super()._take_in(panel)
+
+    def _places(self, history: Panel) -> Ints:
+        at = positions(self.ids_, history.ids)
+        if (at < 0).any():
+            raise ArgumentError(
+                f"{self.name} knows no season of series {name_some(history.ids[at < 0].tolist())}; it was fitted on "
+                f"{len(self.ids_)} others. Fit it on a panel that has them"
+            )
+        return at
+
+    def _season(self, history: Panel, at: Ints, steps: Ints) -> Floats:
+        """The pattern of all seasons together at steps of the history's axis, of the series at these places."""
+        shift = history.axis.steps(self.origin_)[0]  # steps from the history's origin to ours
+        after = steps - shift - self.last_[at] - 1
+        total = np.where(self.times_[at], 1.0, 0.0) + np.zeros(steps.shape)
+        for pattern in self.seasons_:
+            values = pattern[at, after % pattern.shape[1]]
+            total = np.where(self.times_[at], total * values, total + values)
+        return total
+
+    def _without_season(self, history: Panel, at: Ints) -> Panel:
+        owner = np.repeat(at, history.lengths)
+        season = self._season(history, owner, history.row_steps)
+        divide = self.times_[owner]
+        return replace(history, y=np.where(divide, history.y / np.where(divide, season, 1.0), history.y - season))
+
+    def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        assert self.inner_ is not None  # save has checked that we are fitted
+        self.inner_.save(folder / _INNER)
+        calendar = self.origin_.dtype.kind != "i"
+        origin = str(self.origin_[0]) if calendar else int(self.origin_[0])
+        seasons = {f"season_{k}": values for k, values in enumerate(self.seasons_)}
+        return {"origin": origin}, {"ids": self.ids_, "last": self.last_, "times": self.times_, **seasons}
+
+    def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.inner_ = Forecaster.load(folder / _INNER)
+        self.origin_ = np.array([values["origin"]], np.int64 if isinstance(values["origin"], int) else "datetime64[us]")
+        self.ids_, self.last_, self.times_ = arrays["ids"], arrays["last"], arrays["times"]
+        self.seasons_ = tuple(arrays[f"season_{k}"] for k in range(len(arrays) - 3))
+
+
+class SeasonallyAdjusted(Adjusted):
+    """Another forecaster on the series without its season by the classical decomposition, where there is one.
+
+    A series is adjusted where its autocorrelation at the season's lag m is significant at 90 %:
+    `|r_m| > z sqrt((1 + 2 (r_1^2 + ... + r_(m-1)^2)) / T)` with `z = 1.645`, and it has three seasons; others go
+    to the forecaster as they are. This is how the M competitions prepare their benchmarks.
+
+    Args:
+        forecaster: any, or its name, or a mapping that describes it.
+        season_length: steps in a season, m; by default the schema's.
+        model: `"additive"`, `"multiplicative"`, or `"auto"`: multiplicative for series with positive values alone.
+            A series that has others is adjusted additively in any case.
+        test: whether to ask the autocorrelation; without, every series of three seasons is adjusted.
+        horizon: steps ahead where `predict` is not told; by default the forecaster's own.
+
+    Raises:
+        ArgumentError: an argument is out of range.
+
+    Source: Makridakis, Spiliotis and Assimakopoulos, The M4 Competition, International Journal of Forecasting
+    36, 2020, and its published code; Hyndman and Athanasopoulos, 3.4.
+
+    >>> from forecast_kit.data.datasets import load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> SeasonallyAdjusted("SES").fit(panel).predict(12).mean.shape
+    (1, 12)
+    """
+
+    def __init__(
+        self,
+        forecaster: Any,
+        *,
+        season_length: int | None = None,
+        model: Model = "auto",
+        test: bool = True,
+        horizon: int | None = None,
+    ) -> None:
+        check_positive(season_length=season_length)
+        if model not in ("auto", "additive", "multiplicative"):
+            raise ArgumentError(f"model must be 'auto', 'additive' or 'multiplicative'; got {model!r}")
+        super().__init__(forecaster, horizon=horizon)
+        self.season_length, self.model, self.test = season_length, model, test
+
+    def _decompose(self, panel: Panel) -> Decomposition:
+        m = self.season_length or panel.season_length
+        seasonal = panel.lengths >= 3 * m if m > 1 else np.zeros(len(panel), bool)
+        if self.test and seasonal.any():
+            seasonal &= is_seasonal(panel, m)
+        times = seasonal & (self.model != "additive") & (np.minimum.reduceat(panel.y, panel.indptr[:-1]) > 0)
+        owner = np.repeat(np.arange(len(panel)), panel.lengths)
+        # The place of a row counts from the first step after the last row, so that the pattern begins there.
+        place = (np.arange(len(panel.y)) - panel.indptr[1:][owner]) % m
+        pattern = classical_season(panel, m, place, times) if seasonal.any() else np.zeros((len(panel), m))
+        pattern = np.where(seasonal[:, None], pattern, 0.0)
+        season, divide = pattern[owner, place], times[owner]
+        adjusted = np.where(divide, panel.y / np.where(divide, season, 1.0), panel.y - season)
+        return Decomposition(adjusted, (pattern,), times)
+
+
+class Naive2(SeasonallyAdjusted):
+    """The naive forecast of the seasonally adjusted series: the yardstick of the M competitions.
+
+    Args:
+        season_length: steps in a season, m; by default the schema's.
+        horizon: steps ahead where `predict` is not told.
+
+    Source: see `SeasonallyAdjusted`.
+
+    >>> from forecast_kit.data.datasets import load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> Naive2().fit(panel).predict(3).mean.round(1)
+    array([[437.5, 424.7, 484.2]])
+    """
+
+    def __init__(self, season_length: int | None = None, *, horizon: int | None = None) -> None:
+        super().__init__(Naive(), season_length=season_length, horizon=horizon)
+
+
+class Theta(SeasonallyAdjusted):
+    """The theta method: `ThetaLine` on the seasonally adjusted series. The best single method of the M3 competition.
+
+    Args:
+        theta: at least 1; 2 is the classic.
+        season_length: steps in a season, m; by default the schema's.
+        horizon: steps ahead where `predict` is not told.
+
+    Source: see `ThetaLine` and `SeasonallyAdjusted`.
+
+    >>> from forecast_kit.data.datasets import load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> Theta().fit(panel).predict(3).mean.round(1)
+    array([[440.9, 429.2, 490.7]])
+    """
+
+    def __init__(self, theta: float = 2.0, *, season_length: int | None = None, horizon: int | None = None) -> None:
+        check_theta(theta)
+        super().__init__(ThetaLine(theta), season_length=season_length, horizon=horizon)
+        self.theta = theta
+
+
+def is_seasonal(panel: Panel, season_length: int) -> Bools:
+    """`[N]` whether the autocorrelation at the season's lag is significant at 90 %, see `SeasonallyAdjusted`.
+
+    A lag above `10 log10(T)` is not looked at, as in R's `acf`, and such a series counts as not seasonal.
+    """
+    m, filled = season_length, fill_by_season(panel, season_length)
+    owner = np.repeat(np.arange(len(panel)), panel.lengths)
+    mean = np.bincount(owner, filled, len(panel)) / panel.lengths
+    off = filled - mean[owner]
+    total = np.bincount(owner, off * off, len(panel))
+    total = np.where(total > 0, total, np.inf)  # a constant series has no season
+    correlation = np.stack([
+        np.bincount(owner[lag:], off[lag:] * off[:-lag] * (owner[lag:] == owner[:-lag]), len(panel)) / total
+        if lag < len(off) else np.zeros(len(panel))
+        for lag in range(1, m + 1)
+    ])  # fmt: skip
+    limit = 1.645 * np.sqrt((1.0 + 2.0 * np.square(correlation[:-1]).sum(axis=0)) / panel.lengths)
+    return (np.abs(correlation[-1]) > limit) & (m <= np.floor(10.0 * np.log10(panel.lengths)))

@@ -1,0 +1,58 @@
+"""Every forecaster, small and quick: the ones that the contract suites are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import forecast_kit
+from forecast_kit import (
+    ETS,
+    SES,
+    TSB,
+    AutoETS,
+    Croston,
+    CrostonSBA,
+    Drift,
+    Forecaster,
+    HistoricAverage,
+    HoltWinters,
+    Naive,
+    Naive2,
+    SeasonallyAdjusted,
+    SeasonalNaive,
+    Theta,
+    WindowAverage,
+)
+
+H, LEVELS = 24, (0.1, 0.25, 0.5, 0.9)
+
+
+def neural(cell: str) -> Forecaster:
+    return forecast_kit.NeuralForecaster(
+        {"cell": cell, "units": 4, "hidden": 8, "segment": 24},
+        horizon=H, input_length=48, training={"steps": 4, "batch_size": 8},
+    )  # fmt: skip
+
+
+FORECASTERS: dict[str, Callable[[], Forecaster]] = {
+    "naive": lambda: Naive(horizon=H),
+    "seasonal naive": lambda: SeasonalNaive(horizon=H),
+    "historic average": lambda: HistoricAverage(horizon=H),
+    "drift": lambda: Drift(horizon=H),
+    "window average": lambda: WindowAverage(5, horizon=H),
+    "seasonal window average": lambda: WindowAverage(2, season_length=None, horizon=H),
+    "ets": lambda: ETS(horizon=H, jobs=1),
+    "ets damped": lambda: ETS(trend="damped", horizon=H, jobs=1),
+    "ets without season": lambda: ETS(trend="add", seasonal=None, max_history=60, horizon=H, jobs=1),
+    "auto ets": lambda: AutoETS(horizon=H, jobs=1),
+    "holt winters": lambda: HoltWinters("mul", damped=True, initial="heuristic", horizon=H, jobs=1),
+    "ses": lambda: SES(horizon=H),
+    "theta": lambda: Theta(horizon=H),
+    "naive2": lambda: Naive2(horizon=H),
+    "adjusted": lambda: SeasonallyAdjusted(SES(0.2), model="additive", test=False, horizon=H),
+    "croston": lambda: Croston(horizon=H),
+    "croston sba": lambda: CrostonSBA(horizon=H),
+    "tsb": lambda: TSB(horizon=H),
+    "lstm": lambda: neural("lstm"),
+    "gru": lambda: neural("gru"),
+}
