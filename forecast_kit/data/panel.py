@@ -93,11 +93,14 @@ class Panel:
             schema: the columns' roles; or give its fields directly (`freq="h"`, `gaps="mask"`,
                 `id_col="store"`).
             static: one row a series: the id column and the schema's static columns; by default
-                they are looked for in `df`, the same in every row of a series.
+                they are looked for in `df`, the same in every row of a series. A list of names is
+                the schema's field.
 
         Raises:
             SchemaError, TimeIndexError, DataError: see `regularize`.
         """
+        if isinstance(static, list | tuple):
+            fields, static = {**fields, "static": static}, None
         schema = _as_schema(schema, fields)
         df = cols.plain_frame(df)
         rows = regularize(df, schema)

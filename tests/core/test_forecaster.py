@@ -14,8 +14,8 @@ import pytest
 
 from forecast_kit import ETS, Forecaster, Naive, Panel, PanelSchema, SeasonalNaive
 from forecast_kit.core.forecast import Prediction
-from forecast_kit.core.forecaster import FORMAT_VERSION, FitCallback, find_forecaster
-from forecast_kit.errors import ArgumentError, ArtifactError, ForecastError, NotFittedError
+from forecast_kit.core.forecaster import FORMAT_VERSION, FitCallback, as_forecaster, find_forecaster
+from forecast_kit.errors import ArgumentError, ArtifactError, ForecastError, NotFittedError, TimeIndexError
 from forecast_kit.typing import Floats
 
 
@@ -126,10 +126,13 @@ def test_history_of_another_schema_is_refused(
 def test_parameters_are_those_of_the_constructor() -> None:
     model = ETS(trend="damped", season_length=7, jobs=1)
     expected = {
+        "error": "add",
         "trend": "damped",
         "seasonal": "add",
         "season_length": 7,
+        "initial": "heuristic",
         "max_history": None,
+        "budget_s": 30.0,
         "jobs": 1,
         "horizon": None,
     }
@@ -266,3 +269,59 @@ def test_a_path_without_a_folder_is_refused(tmp_path: Path) -> None:
     for name in ("nowhere", "file"):
         with pytest.raises(ArtifactError, match=name):
             Forecaster.load(tmp_path / name)
+
+
+# ---- forecasters as arguments
+
+
+def test_a_forecaster_is_read_from_its_name_its_description_or_itself() -> None:
+    built = SeasonalNaive(7, horizon=3)
+    assert as_forecaster(built) is built
+    assert repr(as_forecaster("Naive")) == repr(Naive())
+    description = {"forecaster": "SeasonalNaive", **built.describe()}
+    assert repr(as_forecaster(description)) == repr(built)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("Naiv", "unknown forecaster 'Naiv'; known are .* Did you mean 'Naive'"),
+        (
+            {"forecaster": "Naive", "horizn": 3},
+            "Naive has no argument 'horizn'; it has horizon. Did you mean 'horizon'",
+        ),
+        ({"season_length": 3}, "a forecaster is one that was built, or its name, or a mapping such as"),
+        ({"forecaster": 3}, "a forecaster is one that was built"),
+        (None, "got None"),
+    ],
+)
+def test_what_describes_no_forecaster_is_refused(value: object, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        as_forecaster(value)
+
+
+# ---- update
+
+
+def test_series_that_an_update_leaves_out_stay_and_new_ones_come_in(seasonal_frame: pd.DataFrame) -> None:
+    """Naive forecasts: s0 goes on, s1 is not told of, s5 was not there before."""
+    known = seasonal_frame[seasonal_frame["unique_id"].isin(["s0", "s1"])]
+    first = known.groupby("unique_id").head(100)
+    later = seasonal_frame[seasonal_frame["unique_id"].isin(["s0", "s5"])]
+    forecast = Naive().fit(Panel.from_frame(first, freq="h")).update(later).predict(1)
+    last = [later, first, later]
+    expected = [
+        rows[rows["unique_id"] == name]["y"].iloc[-1] for rows, name in zip(last, ["s0", "s1", "s5"], strict=True)
+    ]
+    assert forecast.ids.tolist() == ["s0", "s1", "s5"]
+    np.testing.assert_array_equal(forecast.mean[:, 0], expected)
+
+
+def test_an_update_before_fit_and_one_with_a_hole_are_refused(seasonal_frame: pd.DataFrame) -> None:
+    with pytest.raises(NotFittedError):
+        Naive().update(seasonal_frame)
+    some = seasonal_frame[seasonal_frame["unique_id"] == "s0"]
+    model = Naive().fit(Panel.from_frame(some[:50], freq="h"))
+    with pytest.raises(TimeIndexError, match="steps missing"):
+        model.update(some[60:])
+    np.testing.assert_array_equal(model.predict(1).mean[0], some["y"].iloc[49])

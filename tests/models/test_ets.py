@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel, ETSResults
 
-from forecast_kit import ETS, Panel, SeasonalNaive, load
+from forecast_kit import ETS, AutoETS, HoltWinters, Panel, SeasonalNaive, load
 from forecast_kit.errors import ArgumentError, TimeIndexError
 
 H = 15
@@ -211,3 +211,119 @@ def test_unobserved_steps_of_the_history_bring_no_news_but_turn_the_season() -> 
     got = model.predict(2, history=history).mean[0]
     first = level + s["phi"] * trend + season[0]
     np.testing.assert_allclose(got, [first, level + (s["phi"] + s["phi"] ** 2) * trend + season[1]], rtol=1e-12)
+
+
+# ---- forms that multiply, and the choice of a form
+
+FORMS = [
+    (e, t, s) for e, t, s in product(["add", "mul"], [None, "add", "damped"], [None, "add", "mul"])
+    if not (e == "add" and s == "mul")
+]  # fmt: skip
+
+
+def any_oracle(y: pd.Series, form: tuple[str, str | None, str | None], **fields: Any) -> ETSModel:
+    error, trend, seasonal = form
+    return ETSModel(
+        y, error=error, trend=trend and "add", damped_trend=trend == "damped", seasonal=seasonal,
+        seasonal_periods=seasonal and 12, **{"initialization_method": "heuristic", **fields},
+    )  # fmt: skip
+
+
+def our_params(model: ETS, oracle: ETSModel) -> np.ndarray:
+    """What we estimated, in the order of statsmodels."""
+    names = {
+        "smoothing_level": "alpha",
+        "smoothing_trend": "beta",
+        "smoothing_seasonal": "gamma",
+        "damping_trend": "phi",
+    }
+    return np.array([model.states_[names[name]][0] for name in oracle.param_names])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_forecasts_and_goes_on_as_statsmodels_does(form: tuple[Any, Any, Any]) -> None:
+    y, known = passengers(), 121
+    model = ETS(error=form[0], trend=form[1], seasonal=form[2], jobs=1).fit(panel_of(y[:known]))
+    theirs = any_oracle(y[:known], form)
+    params = our_params(model, theirs)
+    # Two runs of the optimiser from another unit may end in different local maxima.
+    assert theirs.loglike(params) >= 1.02 * theirs.fit(disp=False).llf
+    start = theirs.smooth(params)
+    np.testing.assert_allclose(model.predict(H).mean[0], start.forecast(H), rtol=1e-8)
+    initial = {"initial_level": start.initial_level}
+    initial |= {"initial_trend": start.initial_trend} if form[1] else {}
+    initial |= {"initial_seasonal": start.initial_seasonal} if form[2] else {}
+    longer = any_oracle(y, form, initialization_method="known", **initial).smooth(params)
+    np.testing.assert_allclose(model.predict(H, history=panel_of(y)).mean[0], longer.forecast(H), rtol=1e-8)
+
+
+@pytest.mark.parametrize("form", [("mul", None, None), ("mul", "damped", "mul"), ("mul", "add", "add")])
+def test_quantiles_of_forms_that_multiply_are_those_of_paths_that_statsmodels_simulates(
+    form: tuple[Any, Any, Any],
+) -> None:
+    y = passengers()
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    model = ETS(error=form[0], trend=form[1], seasonal=form[2], jobs=1).fit(panel_of(y))
+    ours, theirs = model.predict(H, levels=levels), any_oracle(y, form)
+    paths = theirs.smooth(our_params(model, theirs)).simulate(
+        H, anchor="end", repetitions=20_000, rng=np.random.default_rng(1)
+    )
+    expected = np.quantile(np.asarray(paths), levels, axis=1).T  # [H, Q]
+    width = expected[:, -1] - expected[:, 0]
+    assert (np.abs(ours.quantiles[0] - expected) / width[:, None]).max() < 0.06
+
+
+def test_the_form_of_least_aicc_is_taken() -> None:
+    y = passengers()
+    model = AutoETS(jobs=1).fit(panel_of(y))
+    letters = {None: "N", "add": "A", "damped": "Ad", "mul": "M"}
+    scores = {}
+    for form in FORMS:
+        found = any_oracle(y, form).fit(disp=False)
+        # Level and variance with their starting states: level 1, trend 1, season 12; and the smoothing parameters.
+        k = 3 + (2 if form[1] else 0) + (form[1] == "damped") + (13 if form[2] else 0)
+        scores["".join(letters[part] for part in form)] = -2 * found.llf + 2 * k + 2 * k * (k + 1) / (len(y) - k - 1)
+    assert model.forms_.tolist() == [min(scores, key=scores.__getitem__)]
+
+
+def test_each_series_has_its_own_form_and_forms_that_multiply_are_for_positive_values() -> None:
+    rng = np.random.default_rng(1)
+    t = np.arange(96)
+    noise = rng.normal(0.0, 1.0, (4, 96))
+    series = {
+        "flat": 50 + noise[0],
+        "rising": 50 + 2.0 * t + noise[1],
+        "season": 50 + np.resize(rng.normal(0.0, 9.0, 12), 96) + noise[2],
+        "negative": -50 + np.resize(rng.normal(0.0, 9.0, 12), 96) + noise[3],
+    }
+    frame = pd.concat([pd.DataFrame({"unique_id": k, "ds": t, "y": v}) for k, v in series.items()])
+    model = AutoETS(jobs=1).fit(Panel.from_frame(frame, freq=1, season_length=12))
+    found = dict(zip(model.ids_.tolist(), model.forms_.tolist(), strict=True))
+    assert found["flat"][1:] == "NN"
+    assert found["rising"][1] == "A"
+    assert found["rising"][-1] == "N"
+    assert found["season"][-1] in "AM"
+    assert "M" not in found["negative"]
+    assert found["negative"][-1] == "A"
+
+
+def test_holt_winters_is_the_form_of_that_name() -> None:
+    ours = HoltWinters("mul", damped=True, jobs=1).fit(panel_of(passengers()))
+    theirs = ETS(error="mul", trend="damped", seasonal="mul", initial="estimated", jobs=1).fit(panel_of(passengers()))
+    assert ours.forms_.tolist() == ["MAdM"]
+    np.testing.assert_array_equal(ours.predict(H).mean, theirs.predict(H).mean)
+
+
+def test_a_form_that_multiplies_asked_for_values_that_are_not_positive_falls_back() -> None:
+    y = passengers() - 300.0
+    forecast = HoltWinters("mul", jobs=1).fit(panel_of(y)).predict(3)
+    assert forecast.reason.tolist() == ["a form that multiplies takes positive values alone"]
+    np.testing.assert_allclose(forecast.mean[0], y.iloc[-12:-9])
+
+
+def test_a_series_that_is_out_of_time_falls_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        model = AutoETS(budget_s=1e-9, jobs=1).fit(panel_of(passengers()))
+    assert model.predict(3).fallback.tolist() == ["SeasonalNaive"]
+    assert model.predict(3).reason.tolist() == ["no form was estimated within 1e-09 s"]
+    assert "(no form was estimated within 1e-09 s): 'air'" in caplog.text

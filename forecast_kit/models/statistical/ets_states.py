@@ -24,18 +24,20 @@ def ets_step(states: States, y: Floats) -> States:
     """The states after one more step; NaN brings no news: its error is nought.
 
     `e = y - (q + s)` with `q = l + phi b`, then `l' = q + alpha e`, `b' = phi b + beta e`, `s' = s + gamma e`.
-    Where the season multiplies, `e = y - q s`, and `e / s`, `e / s` and `e / q` stand in the three for `e`.
-    With an error that multiplies, too, where `y = mu (1 + eps)`: there `e = mu eps`.
+    Where the season multiplies, `e = y - q s`, and `e / s`, `e / s` and `e / l'` stand in the three for `e`: with
+    the new level, as Winters had it and as statsmodels estimates it; the book divides by q. With an
+    error that multiplies, too, where `y = mu (1 + eps)`: there `e = mu eps`.
     """
     carried = states["level"] + states["phi"] * states["trend"]
     s, times = states["season"][:, 0], states["times"]
     error = y - np.where(times, carried * s, carried + s)
     error = np.where(np.isnan(y), 0.0, error)
     plain = np.where(times, error / np.where(times, s, 1.0), error)
-    newest = s + states["gamma"] * np.where(times, error / np.where(times, carried, 1.0), error)
+    level = carried + states["alpha"] * plain
+    newest = s + states["gamma"] * np.where(times, error / np.where(times, level, 1.0), error)
     return {
         **states,
-        "level": carried + states["alpha"] * plain,
+        "level": level,
         "trend": states["phi"] * states["trend"] + states["beta"] * plain,
         "season": np.concatenate([states["season"][:, 1:], newest[:, None]], axis=1),
     }
