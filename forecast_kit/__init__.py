@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from forecast_kit.models.statistical.ets import ETS as ETS
     from forecast_kit.models.statistical.ets import AutoETS as AutoETS
     from forecast_kit.models.statistical.ets import HoltWinters as HoltWinters
+    from forecast_kit.models.statistical.stl import STL as STL
+    from forecast_kit.models.statistical.structural import UnobservedComponents as UnobservedComponents
     from forecast_kit.nn.networks import Recurrent as Recurrent
     from forecast_kit.nn.training import TrainingSpec as TrainingSpec
 
@@ -77,11 +79,13 @@ _HOMES = {
     "Recurrent": "nn.networks",
     "RollingOrigin": "core.splits",
     "SES": "models.smoothing",
+    "STL": "models.statistical.stl",
     "SeasonalNaive": "models.naive",
     "SeasonallyAdjusted": "models.adjusted",
     "TSB": "models.intermittent",
     "Theta": "models.adjusted",
     "TrainingSpec": "nn.training",
+    "UnobservedComponents": "models.statistical.structural",
     "WindowAverage": "models.averages",
     "backtest": "evaluation.running",
     "find_leaks": "evaluation.leaks",

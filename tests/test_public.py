@@ -13,10 +13,10 @@ import forecast_kit
 PUBLIC = [
     "AutoETS", "Backtest", "Croston", "CrostonSBA", "Drift", "ETS", "Forecast", "Forecaster", "HistoricAverage",
     "HoltWinters", "Naive", "Naive2", "NeuralForecaster", "Panel", "PanelSchema", "Recurrent", "RollingOrigin",
-    "SES", "SeasonalNaive", "SeasonallyAdjusted", "TSB", "Theta", "TrainingSpec", "WindowAverage", "__version__",
-    "backtest", "find_leaks", "judge", "load", "plot_backtest", "plot_critical_difference", "plot_error_by_step",
-    "plot_folds", "plot_forecast", "plot_heatmap", "plot_reliability", "plot_residuals", "plot_windows",
-    "write_report",
+    "SES", "STL", "SeasonalNaive", "SeasonallyAdjusted", "TSB", "Theta", "TrainingSpec", "UnobservedComponents",
+    "WindowAverage", "__version__", "backtest", "find_leaks", "judge", "load", "plot_backtest",
+    "plot_critical_difference", "plot_error_by_step", "plot_folds", "plot_forecast", "plot_heatmap",
+    "plot_reliability", "plot_residuals", "plot_windows", "write_report",
 ]  # fmt: skip
 
 

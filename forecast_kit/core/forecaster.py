@@ -49,11 +49,13 @@ _HOMES = {
     "Naive2": "forecast_kit.models.adjusted",
     "NeuralForecaster": "forecast_kit.models.neural",
     "SES": "forecast_kit.models.smoothing",
+    "STL": "forecast_kit.models.statistical.stl",
     "SeasonalNaive": "forecast_kit.models.naive",
     "SeasonallyAdjusted": "forecast_kit.models.adjusted",
     "TSB": "forecast_kit.models.intermittent",
     "Theta": "forecast_kit.models.adjusted",
     "ThetaLine": "forecast_kit.models.smoothing",
+    "UnobservedComponents": "forecast_kit.models.statistical.structural",
     "WindowAverage": "forecast_kit.models.averages",
 }
 

@@ -43,8 +43,9 @@ class Decomposition:
 class Adjusted(Forecaster):
     """Another forecaster on what a decomposition leaves when the season is taken out, and the season put back.
 
-    A subclass writes `_decompose`. The pattern found at the end of the training part goes on unchanged,
-    through new history too; quantiles are those of the adjusted series with the season put back.
+    A subclass writes `_decompose`. To the forecaster inside, the series have a season of one step. The
+    pattern found at the end of the training part goes on unchanged, through new history too;
+    quantiles are those of the adjusted series with the season put back.
 
     Args:
         forecaster: any, or its name, or a mapping that describes it.
@@ -81,7 +82,8 @@ class Adjusted(Forecaster):
         parts = self._decompose(panel)
         self.ids_, self.last_, self.origin_ = panel.ids, panel.last, panel.axis.stamps(np.zeros(1, np.int64))
         self.seasons_, self.times_ = parts.seasons, parts.times
-        self.inner_ = self.forecaster.clone().fit(replace(panel, y=parts.adjusted), callbacks=callbacks)
+        plain = replace(panel, y=parts.adjusted, schema=replace(panel.schema, season_length=1))
+        self.inner_ = self.forecaster.clone().fit(plain, callbacks=callbacks)
 
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         assert self.inner_ is not None  # predict has checked that we are fitted
@@ -176,8 +178,7 @@ class SeasonallyAdjusted(Adjusted):
         horizon: int | None = None,
     ) -> None:
         check_positive(season_length=season_length)
-        if model not in ("auto", "additive", "multiplicative"):
-            raise ArgumentError(f"model must be 'auto', 'additive' or 'multiplicative'; got {model!r}")
+        check_model(model)
         super().__init__(forecaster, horizon=horizon)
         self.season_length, self.model, self.test = season_length, model, test
 
@@ -236,6 +237,12 @@ class Theta(SeasonallyAdjusted):
         check_theta(theta)
         super().__init__(ThetaLine(theta), season_length=season_length, horizon=horizon)
         self.theta = theta
+
+
+def check_model(model: str) -> None:
+    """Raises an `ArgumentError` where it names no way in which a season enters."""
+    if model not in ("auto", "additive", "multiplicative"):
+        raise ArgumentError(f"model must be 'auto', 'additive' or 'multiplicative'; got {model!r}")
 
 
 def is_seasonal(panel: Panel, season_length: int) -> Bools:

@@ -8,6 +8,7 @@ import forecast_kit
 from forecast_kit import (
     ETS,
     SES,
+    STL,
     TSB,
     AutoETS,
     Croston,
@@ -21,6 +22,7 @@ from forecast_kit import (
     SeasonallyAdjusted,
     SeasonalNaive,
     Theta,
+    UnobservedComponents,
     WindowAverage,
 )
 
@@ -48,6 +50,13 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "holt winters": lambda: HoltWinters("mul", damped=True, initial="heuristic", horizon=H, jobs=1),
     "ses": lambda: SES(horizon=H),
     "theta": lambda: Theta(horizon=H),
+    "stl theta": lambda: STL("ThetaLine", horizon=H, jobs=1),
+    "two seasons": lambda: STL(
+        {"forecaster": "ETS", "trend": "damped", "jobs": 1}, season_length=(12, 24), model="auto", horizon=H, jobs=1
+    ),
+    "unobserved components": lambda: UnobservedComponents(
+        trend="level", season_length=6, max_history=60, horizon=H, jobs=1
+    ),
     "naive2": lambda: Naive2(horizon=H),
     "adjusted": lambda: SeasonallyAdjusted(SES(0.2), model="additive", test=False, horizon=H),
     "croston": lambda: Croston(horizon=H),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,15 @@ from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.models.local import LocalForecaster, States
 from forecast_kit.models.naive import check_positive
 from forecast_kit.models.statistical.ets_states import ets_mean, ets_quantiles, ets_step
-from forecast_kit.models.statistical.workers import Deadline, OutOfTime, estimate_each
+from forecast_kit.models.statistical.workers import (
+    Deadline,
+    Estimate,
+    OutOfTime,
+    check_budget,
+    estimate_each,
+    tell_stopped,
+)
 from forecast_kit.typing import Floats
-
-logger = logging.getLogger(__name__)
 
 Error = Literal["add", "mul", "auto"]
 Trend = Literal["add", "damped", "auto"] | None
@@ -151,10 +155,7 @@ class ETS(LocalForecaster):
         estimate = partial(estimate_ets, forms=forms, season_length=m, initial=self.initial, budget_s=self.budget_s)
         estimates = estimate_each(estimate, series, self.jobs, callbacks)
         width = m if any(form.seasonal for form in forms) else 1
-        stopped = [name for name, e in zip(panel.ids.tolist(), estimates, strict=True) if e.note]
-        if stopped:
-            logger.info("%s: the optimiser stopped before it converged, or ran out of time, in %d series: %s",
-                        self.name, len(stopped), name_some(stopped))  # fmt: skip
+        tell_stopped(self.name, panel.ids, estimates)
         states = [e.state or _state(np.zeros(1), "", np.zeros(width), deviation=0.0) for e in estimates]
         for state in states:
             state["season"] = np.resize(state["season"], width)
@@ -232,21 +233,6 @@ class HoltWinters(ETS):
             horizon=horizon,
         )  # fmt: skip
         self.damped = damped
-
-
-def check_budget(budget_s: float | None) -> None:
-    """Raises an `ArgumentError` where it is no number of seconds above 0, nor None."""
-    if budget_s is not None and not (isinstance(budget_s, int | float) and budget_s > 0):
-        raise ArgumentError(f"budget_s must be a number of seconds above 0, or None for no limit; got {budget_s!r}")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Of one series the state after its last step, or why there is none; and whether the optimiser was cut short."""
-
-    state: dict[str, Any]
-    reason: str = ""
-    note: bool = False
 
 
 def estimate_ets(

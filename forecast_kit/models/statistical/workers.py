@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import numpy as np
 from joblib import Parallel, delayed
 
 from forecast_kit.core.forecaster import FitCallback, FitProgress
+from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.typing import Floats
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one series the state after its last step, or why there is none; and whether the optimiser was cut short."""
+
+    state: dict[str, Any]
+    reason: str = ""
+    note: bool = False
+
+
+def tell_stopped(name: str, ids: np.ndarray, estimates: Sequence[Estimate]) -> None:
+    """Logs for which series the optimiser stopped early."""
+    stopped = [series for series, e in zip(ids.tolist(), estimates, strict=True) if e.note]
+    if stopped:
+        logger.info("%s: the optimiser stopped before it converged, or ran out of time, in %d series: %s",
+                    name, len(stopped), name_some(stopped))  # fmt: skip
+
+
+def check_budget(budget_s: float | None) -> None:
+    """Raises an `ArgumentError` where it is no number of seconds above 0, nor None."""
+    if budget_s is not None and not (isinstance(budget_s, int | float) and budget_s > 0):
+        raise ArgumentError(f"budget_s must be a number of seconds above 0, or None for no limit; got {budget_s!r}")
 
 
 class OutOfTime(Exception):
