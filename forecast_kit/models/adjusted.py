@@ -48,15 +48,15 @@ class Adjusted(Forecaster):
     quantiles are those of the adjusted series with the season put back.
 
     Args:
-        forecaster: any, or its name, or a mapping that describes it.
-        horizon: steps ahead where `predict` is not told; by default the forecaster's own.
+        base: any forecaster, or its name, or a mapping that describes it.
+        horizon: steps ahead where `predict` is not told; by default that of the base.
     """
 
-    def __init__(self, forecaster: Any, *, horizon: int | None = None) -> None:
+    def __init__(self, base: Any, *, horizon: int | None = None) -> None:
         check_positive(horizon=horizon)
-        self.forecaster = as_forecaster(forecaster)
-        self.horizon = self.forecaster.horizon if horizon is None else horizon
-        self.packages = tuple(dict.fromkeys([*type(self).packages, *self.forecaster.packages]))
+        self.base = as_forecaster(base)
+        self.horizon = self.base.horizon if horizon is None else horizon
+        self.packages = tuple(dict.fromkeys([*type(self).packages, *self.base.packages]))
         self.inner_: Forecaster | None = None
         self.ids_: np.ndarray = np.empty(0, np.str_)
         self.last_: Ints = np.empty(0, np.int64)
@@ -83,7 +83,7 @@ class Adjusted(Forecaster):
         self.ids_, self.last_, self.origin_ = panel.ids, panel.last, panel.axis.stamps(np.zeros(1, np.int64))
         self.seasons_, self.times_ = parts.seasons, parts.times
         plain = replace(panel, y=parts.adjusted, schema=replace(panel.schema, season_length=1))
-        self.inner_ = self.forecaster.clone().fit(plain, callbacks=callbacks)
+        self.inner_ = self.base.clone().fit(plain, callbacks=callbacks)
 
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         assert self.inner_ is not None  # predict has checked that we are fitted
@@ -149,12 +149,12 @@ class SeasonallyAdjusted(Adjusted):
     to the forecaster as they are. This is how the M competitions prepare their benchmarks.
 
     Args:
-        forecaster: any, or its name, or a mapping that describes it.
+        base: any forecaster, or its name, or a mapping that describes it.
         season_length: steps in a season, m; by default the schema's.
         model: `"additive"`, `"multiplicative"`, or `"auto"`: multiplicative for series with positive values alone.
             A series that has others is adjusted additively in any case.
         test: whether to ask the autocorrelation; without, every series of three seasons is adjusted.
-        horizon: steps ahead where `predict` is not told; by default the forecaster's own.
+        horizon: steps ahead where `predict` is not told; by default that of the base.
 
     Raises:
         ArgumentError: an argument is out of range.
@@ -170,7 +170,7 @@ class SeasonallyAdjusted(Adjusted):
 
     def __init__(
         self,
-        forecaster: Any,
+        base: Any,
         *,
         season_length: int | None = None,
         model: Model = "auto",
@@ -179,7 +179,7 @@ class SeasonallyAdjusted(Adjusted):
     ) -> None:
         check_positive(season_length=season_length)
         check_model(model)
-        super().__init__(forecaster, horizon=horizon)
+        super().__init__(base, horizon=horizon)
         self.season_length, self.model, self.test = season_length, model, test
 
     def _decompose(self, panel: Panel) -> Decomposition:

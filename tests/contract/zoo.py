@@ -46,7 +46,7 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "ets": lambda: ETS(horizon=H, jobs=1),
     "ets damped": lambda: ETS(trend="damped", horizon=H, jobs=1),
     "ets without season": lambda: ETS(trend="add", seasonal=None, max_history=60, horizon=H, jobs=1),
-    "auto ets": lambda: AutoETS(horizon=H, jobs=1),
+    "auto ets": lambda: AutoETS(max_history=60, horizon=H, jobs=1),
     "holt winters": lambda: HoltWinters("mul", damped=True, initial="heuristic", horizon=H, jobs=1),
     "ses": lambda: SES(horizon=H),
     "theta": lambda: Theta(horizon=H),

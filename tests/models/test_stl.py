@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from statsmodels.tsa.seasonal import MSTL
 from statsmodels.tsa.seasonal import STL as Loess
 from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothing
 
-from forecast_kit import ETS, STL, Forecaster, Naive, Panel, load
+from forecast_kit import ETS, SES, STL, Forecaster, Naive, Panel, SeasonallyAdjusted, load
+from forecast_kit.core.forecaster import as_forecaster
 from forecast_kit.errors import ArgumentError
 
 
@@ -86,7 +88,7 @@ def test_seasons_that_do_not_fit_stay_in() -> None:
         (lambda: STL("Naive", season_length=(24, 0)), "season_length must be a whole number"),
         (lambda: STL("Naive", model="log"), "model must be 'auto'"),
         (lambda: STL("Naive", jobs=0), "jobs must be a whole number"),
-        (lambda: STL(), "forecaster"),
+        (lambda: STL(), "base"),
     ],
 )
 def test_arguments_out_of_range_are_refused(build: object, message: str) -> None:
@@ -103,3 +105,9 @@ def test_it_is_read_from_a_description_and_saved_with_what_is_inside(tmp_path: P
     assert loaded.describe() == model.describe()
     np.testing.assert_allclose(loaded.predict(9).mean, model.predict(9).mean, atol=1e-8)
     assert {"statsmodels", "joblib"} <= set(loaded.packages)
+
+
+def test_a_description_holds_what_is_inside_what_is_inside() -> None:
+    model = STL(SeasonallyAdjusted(SES(0.3), season_length=4), season_length=12)
+    described = {"forecaster": "STL", **model.describe()}
+    assert repr(as_forecaster(json.loads(json.dumps(described)))) == repr(model)

@@ -27,14 +27,14 @@ class STL(Adjusted):
     not two, is not taken out of it.
 
     Args:
-        forecaster: any, or its name, or a mapping that describes it.
+        base: any forecaster, or its name, or a mapping that describes it.
         season_length: steps in a season, or of several, such as `(24, 168)`; by default the schema's.
         model: `"additive"`, `"multiplicative"` (of the logarithm: the pattern multiplies), or `"auto"`:
             multiplicative for series with positive values alone. A series that has others is decomposed
             additively in any case.
         robust: whether outliers count less; takes several times as long.
         jobs: processes; by default one for each processor.
-        horizon: steps ahead where `predict` is not told; by default the forecaster's own.
+        horizon: steps ahead where `predict` is not told; by default that of the base.
 
     Raises:
         ArgumentError: an argument is out of range.
@@ -52,7 +52,7 @@ class STL(Adjusted):
 
     def __init__(
         self,
-        forecaster: Any,
+        base: Any,
         *,
         season_length: int | Sequence[int] | None = None,
         model: Model = "additive",
@@ -69,7 +69,7 @@ class STL(Adjusted):
             raise ArgumentError(
                 "season_length is an empty list; give the steps in a season, such as (24, 168), or None"
             )
-        super().__init__(forecaster, horizon=horizon)
+        super().__init__(base, horizon=horizon)
         self.season_length, self.model, self.robust, self.jobs = season_length, model, robust, jobs
 
     def _decompose(self, panel: Panel) -> Decomposition:
