@@ -160,7 +160,7 @@ def build_forecaster(spec: Mapping[str, Any], *, where: str, backtest: BacktestS
     """The forecaster that a mapping with the key `forecaster` describes.
 
     Where the mapping leaves them out, the horizon is the backtest's, and the levels to learn take in
-    the backtest's.
+    the backtest's; the same holds for forecasters inside it, such as the members of an ensemble.
 
     Raises:
         ConfigError: see `JobConfig.forecasters`.
@@ -179,9 +179,20 @@ def build_forecaster(spec: Mapping[str, Any], *, where: str, backtest: BacktestS
             arguments.setdefault("horizon", backtest.horizon)
         if "levels" in known:
             arguments.setdefault("levels", sorted({*known["levels"].default, *backtest.levels}))
-        return cls(**arguments)
+        return cls(**{key: _with_inner(value, f"{where}.{key}", backtest) for key, value in arguments.items()})
     except (ForecastKitError, TypeError) as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _with_inner(value: Any, where: str, backtest: BacktestSection) -> Any:
+    """The argument, with every mapping in it that describes a forecaster built."""
+    if isinstance(value, Mapping):
+        if "forecaster" in value:
+            return build_forecaster(value, where=where, backtest=backtest)
+        return {key: _with_inner(item, f"{where}.{key}", backtest) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_inner(item, f"{where}.{k}", backtest) for k, item in enumerate(value)]
+    return value
 
 
 _SECTIONS: dict[str, type[_Section]] = {

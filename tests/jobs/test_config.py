@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forecast_kit import ETS, NeuralForecaster, SeasonalNaive
+from forecast_kit import ETS, STL, NeuralForecaster, SeasonalNaive
 from forecast_kit.errors import ConfigError
 from forecast_kit.jobs.config import read_job
 
@@ -50,6 +50,18 @@ def test_networks_learn_the_levels_that_the_backtest_scores(write) -> None:
         "input_length", "network: {}, input_length"
     )
     assert read_job(write(text)).forecasters()["lstm"].levels[:2] == (0.005, 0.025)
+
+
+def test_a_forecaster_inside_another_has_the_horizon_and_the_levels_too(write) -> None:
+    inner = "{forecaster: NeuralForecaster, network: {}, input_length: 48}"
+    outer = "{forecaster: STL, season_length: [24, 168], base: " + inner + "}"
+    text = JOB.replace("{forecaster: ETS, trend: damped}", outer)
+    model = read_job(write(text.replace("folds: 2}", "levels: [0.005, 0.5]}"))).forecasters()["ets"]
+    assert isinstance(model, STL)
+    assert isinstance(model.base, NeuralForecaster)
+    assert (model.horizon, model.base.horizon, model.base.levels[0]) == (24, 24, 0.005)
+    with pytest.raises(ConfigError, match=r"candidates.ets.base: unknown key 'input_lenght'"):
+        read_job(write(text.replace("input_length", "input_lenght")))
 
 
 @pytest.mark.parametrize("file", sorted(Path(__file__).parents[2].glob("pipelines/*.yaml")), ids=lambda p: p.name)
