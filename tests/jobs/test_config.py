@@ -86,7 +86,7 @@ def test_every_job_that_comes_along_is_valid(file: Path) -> None:
         ("{freq: h}", "{freq: h, target: y}", "unknown schema key 'target'.*Did you mean 'target_col'"),
         ("SeasonalNaive", "SeasonalNave", "baselines.naive: unknown forecaster 'SeasonalNave'.*mean 'SeasonalNaive'"),
         ("trend: damped", "tred: damped", r"candidates.ets: unknown key 'tred'; ETS takes .*Did you mean 'trend'"),
-        ("trend: damped", "trend: no", "candidates.ets: trend must be None, 'add' or 'damped', got 'no'"),
+        ("trend: damped", "trend: no", "candidates.ets: trend must be one of None, 'add', 'damped', 'auto'; got 'no'"),
         ("forecaster: ETS, ", "", "candidates.ets: the key 'forecaster' must name a class"),
         ("  ets: {", "  naive: {", "'naive'.* stand in both 'baselines' and 'candidates'"),
         ("name: sales", "name: a/b", "register.name: .*pattern.*got 'a/b'"),
