@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
     from forecast_kit.models.neural import NeuralForecaster as NeuralForecaster
     from forecast_kit.models.smoothing import SES as SES
+    from forecast_kit.models.statistical.arima import ARIMA as ARIMA
+    from forecast_kit.models.statistical.arima import AutoARIMA as AutoARIMA
     from forecast_kit.models.statistical.ets import ETS as ETS
     from forecast_kit.models.statistical.ets import AutoETS as AutoETS
     from forecast_kit.models.statistical.ets import HoltWinters as HoltWinters
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
     from forecast_kit.nn.training import TrainingSpec as TrainingSpec
 
 _HOMES = {
+    "ARIMA": "models.statistical.arima",
+    "AutoARIMA": "models.statistical.arima",
     "AutoETS": "models.statistical.ets",
     "Backtest": "evaluation.backtest",
     "Croston": "models.intermittent",

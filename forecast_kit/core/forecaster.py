@@ -38,6 +38,8 @@ _FILE, _ARRAYS, _HISTORY = "forecaster.json", "arrays.npz", "history.npz"
 
 # Where the forecasters of this package live, so that a saved one is found without importing them all.
 _HOMES = {
+    "ARIMA": "forecast_kit.models.statistical.arima",
+    "AutoARIMA": "forecast_kit.models.statistical.arima",
     "AutoETS": "forecast_kit.models.statistical.ets",
     "Croston": "forecast_kit.models.intermittent",
     "CrostonSBA": "forecast_kit.models.intermittent",

@@ -112,7 +112,7 @@ def test_the_unit_makes_no_difference(name: str, power: int) -> None:
     ours = FORECASTERS[name]().fit(scaled).predict(levels=LEVELS)
     theirs = FORECASTERS[name]().fit(plain).predict(levels=LEVELS)
     factor = 2.0 ** (-3 * power)
-    size = np.abs(theirs.mean).max(axis=1)[:, None]
+    size = np.maximum(np.abs(theirs.mean).max(axis=1), 1.0)[:, None]
     np.testing.assert_allclose(ours.mean * factor / size, theirs.mean / size, atol=1e-6)
     np.testing.assert_allclose(
         ours.quantiles * factor / size[:, :, None], theirs.quantiles / size[:, :, None], atol=1e-6

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import forecast_kit
 from forecast_kit import (
+    ARIMA,
     ETS,
     SES,
     STL,
     TSB,
+    AutoARIMA,
     AutoETS,
     Croston,
     CrostonSBA,
@@ -47,6 +49,8 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "ets damped": lambda: ETS(trend="damped", horizon=H, jobs=1),
     "ets without season": lambda: ETS(trend="add", seasonal=None, max_history=60, horizon=H, jobs=1),
     "auto ets": lambda: AutoETS(max_history=60, horizon=H, jobs=1),
+    "arima": lambda: ARIMA((1, 1, 1), (1, 0, 0), season_length=12, max_history=80, horizon=H, jobs=1),
+    "auto arima": lambda: AutoARIMA(season_length=12, max_history=72, horizon=H, jobs=1),
     "holt winters": lambda: HoltWinters("mul", damped=True, initial="heuristic", horizon=H, jobs=1),
     "ses": lambda: SES(horizon=H),
     "theta": lambda: Theta(horizon=H),
