@@ -24,6 +24,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/bench_panel.py
 	$(BIN)/python tests/benchmarks/bench_windows.py
 	$(BIN)/python tests/benchmarks/bench_metrics.py
+	$(BIN)/python tests/benchmarks/bench_statistical.py
 	$(BIN)/python tests/benchmarks/bench_recurrent.py
 
 ui: $(VENV)/.installed
