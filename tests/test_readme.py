@@ -37,6 +37,26 @@ def test_the_network_of_the_readme_learns() -> None:
     assert losses[-1] < losses[0]
 
 
+def test_the_combination_of_the_readme_forecasts_from_its_folder_alone(tmp_path: Path) -> None:
+    (code,) = (block for block in blocks("python") if "Conformal(" in block)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()
+    assert rows[0].split() == ["ds", "mean", "q10", "q90"]
+    assert len(rows) == 13
+
+
+def test_every_forecaster_is_in_the_table_of_the_readme() -> None:
+    import forecast_kit
+    from forecast_kit import Forecaster
+
+    table = README.read_text().split("## The forecasters")[1].split("```")[0]
+    for name in forecast_kit.__all__:
+        thing = getattr(forecast_kit, name)
+        if isinstance(thing, type) and issubclass(thing, Forecaster) and thing is not Forecaster:
+            assert f"`{name}`" in table, name
+
+
 def test_the_csv_and_schema_of_the_readme_fit_each_other(tmp_path: Path) -> None:
     from forecast_kit.data.panel import Panel
     from forecast_kit.data.schema import PanelSchema

@@ -206,26 +206,24 @@ def blank(values: np.ndarray, failed: Bools) -> np.ndarray:
     return choose(~failed, values, np.zeros_like(values))
 
 
-def by_length(panel: Panel, cells: int = 4_000_000) -> Iterator[tuple[np.ndarray, Floats]]:
+def by_length(panel: Panel, width: int = 4096) -> Iterator[tuple[np.ndarray, Floats]]:
     """Series of like length side by side: which, `[n]`, and their targets `[T, n]`, ending in the last row.
 
     NaN where a step was not observed, and before the first row of the shorter ones.
 
     Args:
         panel: the series.
-        cells: about as many numbers at a time, so that a step over all series stays in the cache.
+        width: most series at a time, so that a step over all of them stays in the cache.
     """
-    order = np.argsort(panel.lengths, kind="stable")
+    lengths = panel.lengths
+    order = np.argsort(lengths, kind="stable")
+    ranked = lengths[order]
     y = np.where(panel.observed, panel.y, np.nan)
     first = 0
     while first < len(order):
-        longest = panel.lengths[order[first]]
-        last = first + 1
-        width = max(1, cells // int(longest))
-        while last < len(order) and last - first < width and panel.lengths[order[last]] <= 1.25 * longest:
-            last += 1
+        last = min(first + width, int(np.searchsorted(ranked, 1.25 * ranked[first], side="right")))
         at = order[first:last]
-        steps = int(panel.lengths[at].max())
+        steps = int(ranked[last - 1])
         rows = panel.indptr[at + 1] - steps + np.arange(steps)[:, None]  # [T, n]
         yield at, np.where(rows >= panel.indptr[at], y[np.maximum(rows, 0)], np.nan)
         first = last
