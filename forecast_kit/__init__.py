@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from forecast_kit.models.averages import Drift as Drift
     from forecast_kit.models.averages import HistoricAverage as HistoricAverage
     from forecast_kit.models.averages import WindowAverage as WindowAverage
+    from forecast_kit.models.conformal import Conformal as Conformal
+    from forecast_kit.models.ensemble import Ensemble as Ensemble
     from forecast_kit.models.intermittent import TSB as TSB
     from forecast_kit.models.intermittent import Croston as Croston
     from forecast_kit.models.intermittent import CrostonSBA as CrostonSBA
@@ -67,10 +69,12 @@ _HOMES = {
     "AutoARIMA": "models.statistical.arima",
     "AutoETS": "models.statistical.ets",
     "Backtest": "evaluation.backtest",
+    "Conformal": "models.conformal",
     "Croston": "models.intermittent",
     "CrostonSBA": "models.intermittent",
     "Drift": "models.averages",
     "ETS": "models.statistical.ets",
+    "Ensemble": "models.ensemble",
     "Forecast": "core.forecast",
     "Forecaster": "core.forecaster",
     "HistoricAverage": "models.averages",

@@ -18,6 +18,7 @@ from forecast_kit.data.seasonal import classical_season
 from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.models.local import choose
 from forecast_kit.models.naive import Naive, check_positive
+from forecast_kit.models.nested import packages_of
 from forecast_kit.models.smoothing import ThetaLine, check_theta
 from forecast_kit.typing import Bools, Floats, Ints
 
@@ -56,7 +57,7 @@ class Adjusted(Forecaster):
         check_positive(horizon=horizon)
         self.base = as_forecaster(base)
         self.horizon = self.base.horizon if horizon is None else horizon
-        self.packages = tuple(dict.fromkeys([*type(self).packages, *self.base.packages]))
+        self.packages = packages_of(type(self).packages, [self.base])
         self.inner_: Forecaster | None = None
         self.ids_: np.ndarray = np.empty(0, np.str_)
         self.last_: Ints = np.empty(0, np.int64)

@@ -13,9 +13,11 @@ from forecast_kit import (
     TSB,
     AutoARIMA,
     AutoETS,
+    Conformal,
     Croston,
     CrostonSBA,
     Drift,
+    Ensemble,
     Forecaster,
     HistoricAverage,
     HoltWinters,
@@ -61,6 +63,11 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "unobserved components": lambda: UnobservedComponents(
         trend="level", season_length=6, max_history=60, horizon=H, jobs=1
     ),
+    "mean of three": lambda: Ensemble(["SeasonalNaive", "Theta", "Drift"], horizon=H),
+    "weighed": lambda: Ensemble(["SeasonalNaive", "Theta"], combine="inverse_error", folds=1, horizon=H),
+    "conformal": lambda: Conformal("SeasonalNaive", folds=2, horizon=H),
+    "conformal quantiles": lambda: Conformal(Ensemble(["SES", "Naive2"], combine="median"), method="cqr", horizon=H),
+    "conformal adaptive": lambda: Conformal("Theta", method="adaptive", folds=3, step=H, horizon=H),
     "naive2": lambda: Naive2(horizon=H),
     "adjusted": lambda: SeasonallyAdjusted(SES(0.2), model="additive", test=False, horizon=H),
     "croston": lambda: Croston(horizon=H),
