@@ -213,8 +213,8 @@ def inverse_weights(errors: Floats) -> tuple[Floats, Floats]:
     if not some.any():
         equal = np.full(errors.shape[1], 1.0 / errors.shape[1])
         return np.tile(equal, (len(errors), 1)), equal
-    known = errors[some]
-    known = np.maximum(known, 0.01 * known.max(axis=1, keepdims=True))
+    largest = errors[some].max(axis=1, keepdims=True)
+    known = np.maximum(errors[some] / largest, 0.01)  # in units of the largest, errors of any size have an inverse
     relative = (known / known.mean(axis=1, keepdims=True)).mean(axis=0)
     panel = (1.0 / relative) / (1.0 / relative).sum()
     own = np.tile(panel, (len(errors), 1))
