@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from forecast_kit.data.filling import fill_by_season
 from forecast_kit.data.panel import Panel, positions
 from forecast_kit.data.seasonal import classical_season
 from forecast_kit.errors import ArgumentError, name_some
-from forecast_kit.models.local import choose
+from forecast_kit.models.local import by_length, choose
 from forecast_kit.models.naive import Naive, check_positive
 from forecast_kit.models.nested import packages_of
 from forecast_kit.models.smoothing import ThetaLine, check_theta
@@ -99,7 +100,9 @@ class Adjusted(Forecaster):
 
     def _take_in(self, panel: Panel) -> Panel:
         assert self.inner_ is not None  # update has checked that we are fitted
-        self.inner_._take_in(self._without_season(panel, self._places(panel)))
+        moved = copy(self.inner_)  # should it fail, the one we have stays where it is
+        moved._take_in(self._without_season(panel, self._places(panel)))
+        self.inner_ = moved
         return super()._take_in(panel)
 
     def _places(self, history: Panel) -> Ints:
@@ -251,16 +254,16 @@ def is_seasonal(panel: Panel, season_length: int) -> Bools:
 
     A lag above `10 log10(T)` is not looked at, as in R's `acf`, and such a series counts as not seasonal.
     """
-    m, filled = season_length, fill_by_season(panel, season_length)
-    owner = np.repeat(np.arange(len(panel)), panel.lengths)
-    mean = np.bincount(owner, filled, len(panel)) / panel.lengths
-    off = filled - mean[owner]
-    total = np.bincount(owner, off * off, len(panel))
-    total = np.where(total > 0, total, np.inf)  # a constant series has no season
-    correlation = np.stack([
-        np.bincount(owner[lag:], off[lag:] * off[:-lag] * (owner[lag:] == owner[:-lag]), len(panel)) / total
-        if lag < len(off) else np.zeros(len(panel))
-        for lag in range(1, m + 1)
-    ])  # fmt: skip
-    limit = 1.645 * np.sqrt((1.0 + 2.0 * np.square(correlation[:-1]).sum(axis=0)) / panel.lengths)
-    return (np.abs(correlation[-1]) > limit) & (m <= np.floor(10.0 * np.log10(panel.lengths)))
+    m, found = season_length, np.zeros(len(panel), bool)
+    whole = replace(panel, y=fill_by_season(panel, m), observed=np.ones(len(panel.y), bool))
+    for at, y in by_length(whole, width=1024):
+        if len(y) <= m:
+            continue  # nothing is a season before anything
+        count = panel.lengths[at]
+        off = np.nan_to_num(y - np.nansum(y, axis=0) / count)  # nought before the first row
+        total = np.square(off).sum(axis=0)
+        total = np.where(total > 0, total, np.inf)  # a constant series has no season
+        correlation = np.stack([(off[lag:] * off[:-lag]).sum(axis=0) for lag in range(1, m + 1)]) / total
+        limit = 1.645 * np.sqrt((1.0 + 2.0 * np.square(correlation[: m - 1]).sum(axis=0)) / count)
+        found[at] = (np.abs(correlation[-1]) > limit) & (m <= np.floor(10.0 * np.log10(count)))
+    return found

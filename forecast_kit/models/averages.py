@@ -9,6 +9,7 @@ import numpy as np
 
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import seasonal_error
+from forecast_kit.models.local import by_length
 from forecast_kit.models.naive import FromHistory, SeasonalFromHistory, check_positive, repeat_season, season_growth
 from forecast_kit.typing import Floats
 
@@ -114,20 +115,17 @@ class WindowAverage(SeasonalFromHistory):
         return self.window * self.season_length_
 
     def _learn(self, panel: Panel) -> dict[str, Floats]:
-        place = np.arange(len(panel.y)) - np.repeat(panel.indptr[:-1], panel.lengths)
-        seen = np.where(panel.observed, panel.y, 0.0)
-        total, count = np.zeros(len(seen)), np.zeros(len(seen))
-        for k in range(1, self.window + 1):
-            lag = k * self.season_length_
-            if lag < len(seen):
-                there = place[lag:] >= lag
-                total[lag:] += np.where(there, seen[:-lag], 0.0)
-                count[lag:] += there & panel.observed[:-lag]
-        known = panel.observed & (count > 0)
-        error = np.where(known, panel.y - total / np.maximum(count, 1.0), 0.0)
-        owner = np.repeat(np.arange(len(panel)), panel.lengths)
-        squares, counts = np.bincount(owner, np.square(error), len(panel)), np.bincount(owner, known, len(panel))
-        return {"deviation": np.sqrt(squares / np.maximum(counts, 1.0))}
+        deviation = np.zeros(len(panel))
+        for at, y in by_length(panel, width=1024):
+            seen = ~np.isnan(y)
+            filled, total, count = np.where(seen, y, 0.0), np.zeros(y.shape), np.zeros(y.shape, np.int32)
+            for lag in range(self.season_length_, self.window * self.season_length_ + 1, self.season_length_):
+                total[lag:] += filled[:-lag]
+                count[lag:] += seen[:-lag]
+            known = seen & (count > 0)
+            error = np.where(known, filled - total / np.maximum(count, 1), 0.0)
+            deviation[at] = np.sqrt(np.square(error).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+        return {"deviation": deviation}
 
     def _forecast(self, history: Panel, horizon: int, learned: dict[str, Floats]) -> tuple[Floats, Floats]:
         m = self.season_length_

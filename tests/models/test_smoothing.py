@@ -127,6 +127,12 @@ def test_the_seasonality_test_is_that_of_the_competitions_code() -> None:
     assert is_seasonal(panel, 4).tolist() == [True, False, False]
 
 
+def test_series_of_any_length_stand_side_by_side() -> None:
+    wave: list[float | None] = [*np.resize([1.0, 5.0, 9.0], 30)]
+    panel = panel_of([[4.0], [4.0, 5.0], wave, wave[:3], wave[:4]], season_length=3)
+    assert is_seasonal(panel, 3).tolist() == [False, False, True, False, False]
+
+
 def test_a_series_without_season_goes_to_the_forecaster_as_it_is() -> None:
     panel = panel_of([[1.0, 5.0, 2.0, 8.0, 3.0, 9.0, 9.0], [4.0, 4.0, 4.0], [0.0] * 9], season_length=3)
     np.testing.assert_array_equal(Naive2().fit(panel).predict(4).mean, Naive().fit(panel).predict(4).mean)
