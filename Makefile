@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check bench ui clean
+.PHONY: demo test test-all check bench accuracy ui clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forecast-kit run pipelines/demo.yaml
@@ -26,6 +26,10 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/bench_metrics.py
 	$(BIN)/python tests/benchmarks/bench_statistical.py
 	$(BIN)/python tests/benchmarks/bench_recurrent.py
+
+accuracy: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/bench_m4.py
+	$(BIN)/python tests/benchmarks/bench_calibration.py
 
 ui: $(VENV)/.installed
 	$(BIN)/forecast-kit ui

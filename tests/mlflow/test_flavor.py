@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import forecast_kit.mlflow as flavor
-from forecast_kit import ETS, NeuralForecaster, Panel, SeasonalNaive
+from forecast_kit import ETS, STL, Conformal, Ensemble, NeuralForecaster, Panel, SeasonalNaive, Theta
 from forecast_kit.errors import ArgumentError, ArtifactError, DataError, NotFittedError, SchemaError
 from forecast_kit.mlflow import Store
 
@@ -24,7 +24,10 @@ TINY = NeuralForecaster(
     {"cell": "lstm", "units": 4, "hidden": 8, "segment": 24}, horizon=24, input_length=48,
     training={"steps": 4, "batch_size": 8},
 )  # fmt: skip
-FORECASTERS = {"seasonal_naive": SeasonalNaive(horizon=24), "ets": ETS(horizon=24), "lstm": TINY}
+COMBINED = Conformal(Ensemble({"theta": Theta(), "stl": STL("ARIMA")}, combine="median"), folds=2, horizon=24)
+FORECASTERS = {
+    "seasonal_naive": SeasonalNaive(horizon=24), "ets": ETS(horizon=24), "combined": COMBINED, "lstm": TINY,
+}  # fmt: skip
 
 # What a consumer runs: it imports mlflow and pandas, and nothing of ours.
 CONSUMER = """
