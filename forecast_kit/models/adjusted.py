@@ -14,10 +14,10 @@ import numpy as np
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster, as_forecaster
 from forecast_kit.data.filling import fill_by_season
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import classical_season
-from forecast_kit.errors import ArgumentError, name_some
-from forecast_kit.models.local import by_length, choose
+from forecast_kit.errors import ArgumentError
+from forecast_kit.models.local import by_length, choose, places
 from forecast_kit.models.naive import Naive, check_positive
 from forecast_kit.models.nested import packages_of
 from forecast_kit.models.smoothing import ThetaLine, check_theta
@@ -89,7 +89,7 @@ class Adjusted(Forecaster):
 
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         assert self.inner_ is not None  # predict has checked that we are fitted
-        at = self._places(history)
+        at = places(self.name, self.ids_, history)
         done = self.inner_._predict(self._without_season(history, at), horizon, levels, future)
         season = self._season(history, at[:, None], history.horizon_steps(horizon))
         times = self.times_[at]
@@ -101,18 +101,9 @@ class Adjusted(Forecaster):
     def _take_in(self, panel: Panel) -> Panel:
         assert self.inner_ is not None  # update has checked that we are fitted
         moved = copy(self.inner_)  # should it fail, the one we have stays where it is
-        moved._take_in(self._without_season(panel, self._places(panel)))
+        moved._take_in(self._without_season(panel, places(self.name, self.ids_, panel)))
         self.inner_ = moved
         return super()._take_in(panel)
-
-    def _places(self, history: Panel) -> Ints:
-        at = positions(self.ids_, history.ids)
-        if (at < 0).any():
-            raise ArgumentError(
-                f"{self.name} knows no season of series {name_some(history.ids[at < 0].tolist())}; it was fitted on "
-                f"{len(self.ids_)} others. Fit it on a panel that has them"
-            )
-        return at
 
     def _season(self, history: Panel, at: Ints, steps: Ints) -> Floats:
         """The pattern of all seasons together at steps of the history's axis, of the series at these places."""

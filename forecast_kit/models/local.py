@@ -26,7 +26,7 @@ from forecast_kit.models.naive import (
     seasonal_deviation,
     short_of_season,
 )
-from forecast_kit.typing import Bools, Floats
+from forecast_kit.typing import Bools, Floats, Ints
 
 logger = logging.getLogger(__name__)
 
@@ -110,13 +110,7 @@ class LocalForecaster(Forecaster):
 
     def _places(self, history: Panel) -> np.ndarray:
         """`[N]` where the history's series stand in what was learned."""
-        at = positions(self.ids_, history.ids)
-        if (at < 0).any():
-            raise ArgumentError(
-                f"{self.name} knows nothing of series {name_some(history.ids[at < 0].tolist())}; it was fitted on "
-                f"{len(self.ids_)} others. Fit it on a panel that has them"
-            )
-        return at
+        return places(self.name, self.ids_, history)
 
     def _states_after(self, history: Panel, at: np.ndarray) -> States:
         """The states at the end of the history: the fitted ones, with every later observation taken in."""
@@ -149,6 +143,21 @@ class LocalForecaster(Forecaster):
         self.cutoff_ = cutoff.astype("datetime64[us]") if values["calendar"] else cutoff
         self.deviation_, self.reasons_ = arrays.pop("fallback_deviation"), arrays.pop("reasons")
         self.states_ = arrays
+
+
+def places(name: str, known: np.ndarray, history: Panel) -> Ints:
+    """`[N]` where the history's series stand among those that a forecaster of that name was fitted on.
+
+    Raises:
+        ArgumentError: it was not fitted on one of them.
+    """
+    at = positions(known, history.ids)
+    if (at < 0).any():
+        raise ArgumentError(
+            f"{name} knows nothing of series {name_some(history.ids[at < 0].tolist())}; it was fitted on "
+            f"{len(known)} others. Fit it on a panel that has them"
+        )
+    return at
 
 
 def stand_in(

@@ -313,7 +313,8 @@ def test_a_loaded_forecaster_goes_on_like_the_saved_one(model: Forecaster, tmp_p
                 loaded.update(history).predict(H, levels=(0.1, 0.9))):  # fmt: skip
         np.testing.assert_allclose(got.mean, expected.mean, atol=1e-8)
         np.testing.assert_allclose(got.quantiles, expected.quantiles, atol=1e-8)
-    assert loaded.orders_.tolist() == model.orders_.tolist()  # type: ignore[attr-defined]
+    assert isinstance(loaded, type(model))
+    assert loaded.orders_.tolist() == model.orders_.tolist()
 
 
 # ---- covariates

@@ -193,7 +193,7 @@ def test_no_beginning_and_no_neighbour_is_better(seed: int) -> None:
 
     def watched(score: object, base: Order, limits: Limits, n: int) -> None:
         def note(order: Order) -> float:
-            asked[order] = score(order)  # type: ignore[operator]
+            asked[order] = score(order)
             return asked[order]
 
         step(note, base, limits, n)

@@ -302,7 +302,7 @@ def test_adaptive_levels_follow_series_that_drift() -> None:
     rows = Panel.from_frame(table, freq=1)
     covered: dict[str, list[float]] = {}
     for method in ("split", "adaptive"):
-        model = Conformal("HistoricAverage", method=method, horizon=5, folds=5, gamma=0.1)  # type: ignore[arg-type]
+        model = Conformal("HistoricAverage", method=method, horizon=5, folds=5, gamma=0.1)
         model.fit(rows.before(np.full(60, 99)))
         for cut in range(99, 394, 5):
             model.update(rows.before(np.full(60, cut)))

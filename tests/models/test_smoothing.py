@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from statistics import NormalDist
 
@@ -181,9 +182,9 @@ def test_values_that_are_not_positive_are_adjusted_additively() -> None:
         (lambda: Naive2(0), "season_length must be a whole number"),
     ],
 )
-def test_arguments_out_of_range_are_refused(build: object, message: str) -> None:
+def test_arguments_out_of_range_are_refused(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        build()  # type: ignore[operator]  # object, so that the table stays plain
+        build()
 
 
 # ---- published forecasts

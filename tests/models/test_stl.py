@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +92,9 @@ def test_seasons_that_do_not_fit_stay_in() -> None:
         (lambda: STL(), "base"),
     ],
 )
-def test_arguments_out_of_range_are_refused(build: object, message: str) -> None:
+def test_arguments_out_of_range_are_refused(build: Callable[[], object], message: str) -> None:
     with pytest.raises((ArgumentError, TypeError), match=message):
-        build()  # type: ignore[operator]  # object, so that the table stays plain
+        build()
 
 
 def test_it_is_read_from_a_description_and_saved_with_what_is_inside(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class ETS(LocalForecaster):
         seasonal: None, `"add"`, `"mul"` or `"auto"`.
         season_length: steps in a season, m; by default the schema's. A season of 1 is none.
         initial: starting states `"heuristic"`, from the first seasons, or `"estimated"` with the rest,
-            which takes four to twelve times as long and forecasts no better on the M4 series.
+            which takes three to thirteen times as long and forecasts no better on the M4 series.
         max_history: the last steps of each series to estimate from; by default all. With a long
             history, estimation costs much more and the forecast hardly gains.
         budget_s: seconds for each series. Of the forms that were estimated by then the best is taken; where
