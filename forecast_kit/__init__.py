@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from forecast_kit.models.statistical.ets import HoltWinters as HoltWinters
     from forecast_kit.models.statistical.stl import STL as STL
     from forecast_kit.models.statistical.structural import UnobservedComponents as UnobservedComponents
-    from forecast_kit.nn.networks import Recurrent as Recurrent
+    from forecast_kit.nn.networks.recurrent import Recurrent as Recurrent
     from forecast_kit.nn.training import TrainingSpec as TrainingSpec
 
 _HOMES = {
@@ -84,7 +84,7 @@ _HOMES = {
     "NeuralForecaster": "models.neural",
     "Panel": "data.panel",
     "PanelSchema": "data.schema",
-    "Recurrent": "nn.networks",
+    "Recurrent": "nn.networks.recurrent",
     "RollingOrigin": "core.splits",
     "SES": "models.smoothing",
     "STL": "models.statistical.stl",

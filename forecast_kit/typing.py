@@ -22,6 +22,7 @@ PAST_OBSERVED = "past_observed"  # [B, T] 1 where past_y is real, 0 where it is 
 PAST_X = "past_x"  # [B, T, P + K] past-only and known-future covariates before the cutoff
 FUTURE_X = "future_x"  # [B, H, K] known-future covariates after the cutoff
 STATIC_X = "static_x"  # [B, S] covariates that do not change
+SERIES = "series"  # [B] the number of the series in training, from 1; 0 for one that was not there
 
 # What it is trained against.
 FUTURE_Y = "future_y"  # [B, H] the target after the cutoff

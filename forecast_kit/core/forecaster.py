@@ -151,11 +151,7 @@ class Forecaster(ABC):
                 f"fit takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)"
             )
         self._fit(panel, callbacks)
-        self.schema_ = panel.schema
-        self.integer_ids_ = panel.ids.dtype.kind == "i"
-        self.categories_ = {name: values[0] for name, values in panel.categories.items()}
-        self.history_ = panel.tail(self.context_length)
-        return self
+        return self._fitted_on(panel)
 
     def predict(
         self,
@@ -316,6 +312,14 @@ class Forecaster(ABC):
 
     # ---- shared by the above
 
+    def _fitted_on(self, panel: Panel) -> Self:
+        """This forecaster, which knows from now on the panel that it was fitted on."""
+        self.schema_ = panel.schema
+        self.integer_ids_ = panel.ids.dtype.kind == "i"
+        self.categories_ = {name: values[0] for name, values in panel.categories.items()}
+        self.history_ = panel.tail(self.context_length)
+        return self
+
     def _take_in(self, panel: Panel) -> Panel:
         """Moves what was learned on to the end of later rows, and returns the rows that a forecast needs from there."""
         return panel.tail(self.context_length)
@@ -357,11 +361,11 @@ def _plain(value: Any) -> Any:
         return {"forecaster": type(value).__name__, **value.describe()}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value.describe() if hasattr(value, "describe") else value
+    if hasattr(value, "describe"):
+        return value.describe()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def as_forecaster(value: Any) -> Forecaster:

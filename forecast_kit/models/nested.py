@@ -84,7 +84,7 @@ def packages_of(own: Iterable[str], forecasters: Iterable[Forecaster]) -> tuple[
 
 def learned_levels(forecaster: Forecaster) -> tuple[float, ...]:
     """The levels that it learned, and beyond which it has none; empty where any level goes."""
-    return tuple(getattr(forecaster, "levels", ()))
+    return tuple(getattr(forecaster, "learned_levels", getattr(forecaster, "levels", ())))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Parts of networks that know about time: scaling by window, and looking back over seasons."""
+"""Parts of networks: looking back over seasons, categories as indicators, pooling over time."""
 
 from __future__ import annotations
 
@@ -8,41 +8,6 @@ import keras
 from keras import ops
 
 from forecast_kit.errors import ArgumentError
-
-
-@keras.saving.register_keras_serializable("forecast_kit")
-class WindowScale(keras.layers.Layer):
-    """Where each window stands and how much it moves, from its observed values alone.
-
-    `shift` is the mean of the last season, `scale` the mean absolute difference between seasons plus
-    `epsilon`: the unit in which a seasonal naive forecast of this window errs. A level that no
-    training window had then looks like any other.
-
-    Args:
-        season_length: m, in steps; a window shorter than two seasons takes differences of one step.
-        epsilon: in units of the input; keeps flat windows from blowing up noise.
-
-    Call: y `[B, T]`, observed `[B, T]` -> shift `[B, 1]`, scale `[B, 1]`.
-    """
-
-    def __init__(self, season_length: int, *, epsilon: float = 0.1, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
-        self.season_length = season_length
-        self.epsilon = epsilon
-        self.built = True
-
-    def call(self, y: Any, observed: Any) -> tuple[Any, Any]:
-        """Shift and scale of each window."""
-        m = self.season_length
-        season = observed[:, -m:]
-        shift = _weighted_mean(y[:, -m:], season, otherwise=_weighted_mean(y, observed))
-        lag = m if y.shape[1] >= 2 * m else 1
-        both = observed[:, lag:] * observed[:, :-lag]
-        return shift, _weighted_mean(ops.abs(y[:, lag:] - y[:, :-lag]), both) + self.epsilon
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "season_length": self.season_length, "epsilon": self.epsilon}
 
 
 @keras.saving.register_keras_serializable("forecast_kit")
@@ -127,6 +92,7 @@ class TimePooling(keras.layers.Layer):
     Args:
         mode: `"last"`, `"mean"`, `"max"` or `"attention"`.
         units: width of `W`; by default that of the input.
+        seed: of the initial weights of the attention.
 
     Raises:
         ArgumentError: the mode is unknown.
@@ -136,18 +102,22 @@ class TimePooling(keras.layers.Layer):
     Source of the attention: Bahdanau, Cho and Bengio (2015), section 3.1, without a query.
     """
 
-    def __init__(self, mode: str = "last", *, units: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, mode: str = "last", *, units: int | None = None, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if mode not in ("last", "mean", "max", "attention"):
             raise ArgumentError(f"mode must be 'last', 'mean', 'max' or 'attention', got {mode!r}")
-        self.mode, self.units = mode, units
+        self.mode, self.units, self.seed = mode, units, seed
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights of the attention."""
         if self.mode == "attention":
             width = self.units or input_shape[-1]
-            self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], width))
-            self.context = self.add_weight(name="context", shape=(width,), initializer="random_normal")
+            glorot, normal = (
+                keras.initializers.GlorotUniform(self.seed),
+                keras.initializers.RandomNormal(seed=self.seed),
+            )
+            self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], width), initializer=glorot)
+            self.context = self.add_weight(name="context", shape=(width,), initializer=normal)
 
     def call(self, x: Any) -> Any:
         """The vector of each sequence."""
@@ -162,11 +132,4 @@ class TimePooling(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "mode": self.mode, "units": self.units}
-
-
-def _weighted_mean(values: Any, weights: Any, *, otherwise: Any = 0.0) -> Any:
-    """`[B, 1]` the mean over time of values with weight; `otherwise` where nothing has weight."""
-    count = ops.sum(weights, axis=1, keepdims=True)
-    mean = ops.sum(values * weights, axis=1, keepdims=True) / ops.maximum(count, 1.0)
-    return ops.where(count > 0, mean, otherwise)
+        return {**super().get_config(), "mode": self.mode, "units": self.units, "seed": self.seed}

@@ -12,7 +12,7 @@ import numpy as np
 
 from forecast_kit.errors import ArgumentError, TrainingError
 from forecast_kit.nn.feeding import Draw, feed
-from forecast_kit.nn.heads import QuantileHead
+from forecast_kit.nn.heads import Head
 from forecast_kit.typing import Batch, Floats
 
 OnStep = Callable[[int, float], None]
@@ -53,7 +53,7 @@ class TrainingSpec:
             raise ArgumentError(f"seed must be a whole number, at least 0; got {self.seed!r}")
 
 
-def train(model: keras.Model, head: QuantileHead, draw: Draw, spec: TrainingSpec, *, on_step: OnStep) -> None:
+def train(model: keras.Model, head: Head, draw: Draw, spec: TrainingSpec, *, on_step: OnStep) -> None:
     """Trains the model in place, by Adam on the head's loss.
 
     Args:
@@ -93,7 +93,7 @@ def apply(model: keras.Model, batch: Batch, size: int = 1024) -> Floats:
 class _WeightedLoss(keras.losses.Loss):
     """The head's loss, averaged over the steps that were observed."""
 
-    def __init__(self, head: QuantileHead) -> None:
+    def __init__(self, head: Head) -> None:
         super().__init__(name="quantile_loss", reduction="mean_with_sample_weight")
         self._head = head
 

@@ -118,7 +118,9 @@ def test_every_transform_gives_forecasts_in_the_unit_of_the_data(transform: Any)
     ("changes", "complaint"),
     [
         ({"network": {"cel": "gru"}}, "unknown key 'cel'; Recurrent takes .*Did you mean 'cell'"),
-        ({"network": "gru"}, "expected Recurrent or a mapping of its arguments"),
+        ({"network": "grx"}, "unknown network 'grx'; known are rnn, lstm, .* Did you mean 'gru'"),
+        ({"network": 3}, "a network is named by a preset .* or described by a mapping"),
+        ({"head": "quantiles"}, "head must be one of .* Did you mean 'quantile'"),
         ({"training": {"step": 3}}, "unknown key 'step'; TrainingSpec takes .*Did you mean 'steps'"),
         ({"horizon": 0}, "horizon must be at least 1"),
         ({"input_length": 0}, "input_length must be at least 1"),

@@ -7,7 +7,8 @@ import pytest
 from keras import ops
 
 from forecast_kit.errors import ArgumentError
-from forecast_kit.nn.blocks import OneHot, SeasonalLookback, TimePooling, WindowScale
+from forecast_kit.nn.blocks import OneHot, SeasonalLookback, TimePooling
+from forecast_kit.nn.scaling import WindowScale
 
 
 def windows(rng: np.random.Generator, hidden: float) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras import ops
 
-from forecast_kit.nn.heads import QuantileHead, interpolate_levels
+from forecast_kit.nn.heads.quantile import QuantileHead, interpolate_levels
 
 LEVELS = (0.1, 0.25, 0.5, 0.9, 0.975)
 raws = arrays(np.float32, (2, 3, 5), elements=st.floats(-50, 50, width=32))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from forecast_kit import typing as fk
 from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.heads import QuantileHead
-from forecast_kit.nn.networks import Recurrent, Shapes, build_network
+from forecast_kit.nn.networks import NETWORKS, PRESETS, Network, Recurrent, Shapes, build_network, make_network
 from forecast_kit.nn.training import apply
 
 HEAD = QuantileHead((0.1, 0.5, 0.9))
@@ -33,24 +35,32 @@ def batch(shapes: Shapes, rows: int = 5) -> dict[str, np.ndarray]:
     return {name: array.astype(np.float32) for name, array in full.items() if array.shape[-1]}
 
 
-SPECS = [
-    Recurrent("lstm", units=4, hidden=8),
-    Recurrent("gru", units=4, hidden=8, segment=4),
-    Recurrent("gru", units=4, hidden=8, layers=2, dropout=0.2, segment=2),
-    Recurrent("lstm", units=4, hidden=8, lookback=False),
-]
+SMALL = {"units": 4, "hidden": 8}
+NETWORKS_TO_TEST: dict[str, Network] = {
+    "lstm": Recurrent("lstm", **SMALL),
+    "gru by segments": Recurrent("gru", segment=4, **SMALL),
+    "gru of two layers": Recurrent("gru", layers=2, dropout=0.2, segment=2, **SMALL),
+    "lstm without look back": Recurrent("lstm", lookback=False, **SMALL),
+    "residual and dilated": Recurrent("gru", layers=2, dilations=(1, 2), residual=True, zoneout=0.1, **SMALL),
+    "bidirectional": Recurrent("lstm", bidirectional=True, pooling="attention", recurrent_dropout=0.1, **SMALL),
+    "convolution in front": Recurrent("rnn", filters=4, pooling="max", cell_options={"activation": "relu"}, **SMALL),
+    "without a dense layer": Recurrent("min_gru", units=4, hidden=0, pooling="mean"),
+    "by the last value": Recurrent("gru", normalize="last", **SMALL),
+    "by mean and deviation": Recurrent("gru", normalize="instance", initializer="he_normal", **SMALL),
+}
 
 
 @pytest.mark.parametrize("shapes", [SHAPES, Shapes(12, 6, 4), Shapes(12, 6, 1)], ids=["covariates", "plain", "m=1"])
-@pytest.mark.parametrize("spec", SPECS, ids=str)
-def test_output_is_ordered_quantiles_of_every_step(spec: Recurrent, shapes: Shapes) -> None:
+@pytest.mark.parametrize("spec", NETWORKS_TO_TEST.values(), ids=NETWORKS_TO_TEST)
+def test_output_is_ordered_quantiles_of_every_step(spec: Network, shapes: Shapes) -> None:
     got = apply(build_network(spec, shapes, HEAD, seed=0), batch(shapes))
     assert got.shape == (5, 6, 3)
     assert (np.diff(got, axis=-1) >= 0).all()
 
 
-def test_what_was_not_observed_does_not_matter() -> None:
-    model = build_network(SPECS[0], SHAPES, HEAD, seed=0)
+@pytest.mark.parametrize("spec", NETWORKS_TO_TEST.values(), ids=NETWORKS_TO_TEST)
+def test_what_was_not_observed_does_not_matter(spec: Network) -> None:
+    model = build_network(spec, SHAPES, HEAD, seed=0)
     one = batch(SHAPES)
     one[fk.PAST_OBSERVED][:, :5] = 0.0
     other = {name: array.copy() for name, array in one.items()}
@@ -59,8 +69,9 @@ def test_what_was_not_observed_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("name", [fk.PAST_Y, fk.PAST_OBSERVED, fk.PAST_X, fk.FUTURE_X, fk.STATIC_X])
-def test_every_input_reaches_the_output(name: str) -> None:
-    model = build_network(SPECS[1], SHAPES, HEAD, seed=0)
+@pytest.mark.parametrize("spec", NETWORKS_TO_TEST.values(), ids=NETWORKS_TO_TEST)
+def test_every_input_reaches_the_output(spec: Network, name: str) -> None:
+    model = build_network(spec, SHAPES, HEAD, seed=0)
     one, other = batch(SHAPES), batch(SHAPES)
     other[name] = (
         1.0 - other[name] + (np.arange(other[name].shape[1]).reshape(1, -1, *[1] * (other[name].ndim - 2)) % 3)
@@ -69,14 +80,15 @@ def test_every_input_reaches_the_output(name: str) -> None:
 
 
 def test_shifting_and_stretching_a_window_shifts_and_stretches_its_forecast() -> None:
-    model = build_network(SPECS[1], Shapes(12, 6, 4), HEAD, seed=0)
+    model = build_network(Recurrent("gru", segment=4, **SMALL), Shapes(12, 6, 4), HEAD, seed=0)
     one, other = batch(Shapes(12, 6, 4)), batch(Shapes(12, 6, 4))
     other[fk.PAST_Y] = other[fk.PAST_Y] + 40.0
     np.testing.assert_allclose(apply(model, other), apply(model, one) + 40.0, atol=1e-3)
 
 
-def test_the_seed_decides_the_initial_weights() -> None:
-    weights = [build_network(SPECS[0], SHAPES, HEAD, seed=s).get_weights() for s in (1, 1, 2)]
+@pytest.mark.parametrize("spec", NETWORKS_TO_TEST.values(), ids=NETWORKS_TO_TEST)
+def test_the_seed_decides_the_initial_weights(spec: Network) -> None:
+    weights = [build_network(spec, SHAPES, HEAD, seed=s).get_weights() for s in (1, 1, 2)]
     assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
 
@@ -88,11 +100,39 @@ def test_the_seed_decides_the_initial_weights() -> None:
         ({"units": 0}, "units must be at least 1"),
         ({"segment": 0}, "segment must be at least 1"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+        ({"hidden": -1}, "hidden must be at least 1, or 0 for none"),
+        ({"pooling": "sum"}, "pooling must be one of last, mean, max, attention"),
+        ({"layers": 2, "dilations": (1,)}, "dilations must have one number for each of 2 layers"),
+        ({"dilations": (1,), "bidirectional": True}, "dilations and bidirectional do not go together"),
+        ({"normalize": "mode"}, "normalize must be one of season, instance"),
+        ({"initializer": "nothing"}, "initializer must be one that Keras knows by name"),
+        ({"cell_options": {"activation": "relu"}}, "cell 'lstm' cannot be built with"),
     ],
 )
 def test_bad_specs_are_refused(arguments: dict, complaint: str) -> None:
     with pytest.raises(ArgumentError, match=complaint):
         Recurrent(**arguments)
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *NETWORKS])
+def test_a_network_is_what_its_description_says(name: str) -> None:
+    network = make_network(name)
+    assert make_network(json.loads(json.dumps(network.describe()))) == network
+    assert network.title
+    assert build_network(network, Shapes(24, 6, 4), HEAD, seed=0).output_shape == (None, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("grx", "unknown network 'grx'; known are .* Did you mean 'gru'"),
+        ({"network": "gru", "unit": 3}, "unknown key 'unit'; Recurrent takes .* Did you mean 'units'"),
+        (3, "a network is named by a preset"),
+    ],
+)
+def test_bad_descriptions_are_refused(spec: object, complaint: str) -> None:
+    with pytest.raises(ArgumentError, match=complaint):
+        make_network(spec)
 
 
 def test_an_input_that_does_not_fit_segment_or_season_is_refused() -> None:

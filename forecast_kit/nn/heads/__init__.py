@@ -1,0 +1,32 @@
+"""Heads: from a network's output at every step of the horizon to parameters of a forecast, and their loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from forecast_kit.errors import ArgumentError, nearest
+from forecast_kit.nn.heads.base import Head
+from forecast_kit.nn.heads.quantile import QuantileHead
+
+HEADS: dict[str, type[Head]] = {"quantile": QuantileHead}
+
+
+def make_head(name: str, **options: Any) -> Head:
+    """The head of that name.
+
+    Args:
+        name: a key of `HEADS`.
+        options: what the class takes, see there.
+
+    Raises:
+        ArgumentError: there is no such head, or an option is unknown or out of range.
+
+    >>> make_head("quantile", levels=(0.25, 0.5, 0.75)).width
+    3
+    """
+    if name not in HEADS:
+        raise ArgumentError(f"head must be one of {', '.join(HEADS)}; got {name!r}.{nearest(str(name), list(HEADS))}")
+    return HEADS[name](**options)
+
+
+__all__ = ["HEADS", "Head", "QuantileHead", "make_head"]

@@ -1,0 +1,76 @@
+"""What every head is: from raw outputs of a network to parameters of a forecast, and their loss."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
+
+import keras
+import numpy as np
+
+from forecast_kit.errors import ArgumentError
+
+Support = Literal["real", "nonnegative", "positive", "counts"]
+
+
+class Head(keras.layers.Layer):
+    """Parameters of what a network says of every step ahead, in `float32` whatever the network's compute dtype.
+
+    A network gives K raw outputs a step, without bounds, in units of the window (shifted and scaled);
+    `call` makes parameters of them, `rescale` takes these back to the unit of the target, and `loss`
+    judges them there. These three are functions of tensors. `center`, `quantile` and `sample` are for
+    forecasts, on NumPy's arrays, in `float64`.
+
+    A subclass writes all of them that it has; a head without quantiles leaves `quantile` as it is.
+
+    Attributes:
+        support: which targets it is for; for other than `"real"` a window may be scaled, not shifted.
+        levels: the quantile levels that were learned, ascending; empty where any can be asked for.
+    """
+
+    support: ClassVar[Support] = "real"
+    levels: tuple[float, ...] = ()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.built = True
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Raw outputs a step, K."""
+
+    @abstractmethod
+    def call(self, raw: Any, base: Any = None) -> Any:
+        """`[B, H, K]` the parameters, in units of the window.
+
+        Args:
+            raw: `[B, H, K]` what the network says, without bounds.
+            base: `[B, H]` a forecast that it corrects, in units of the window; None for none. A head of
+                positive targets takes its correction as a factor, others as a difference.
+        """
+
+    @abstractmethod
+    def rescale(self, params: Any, shift: Any, scale: Any) -> Any:
+        """The parameters `[B, H, K]` of `shift + scale * y`, from those of `y`; shift and scale are `[B, 1]`."""
+
+    @abstractmethod
+    def loss(self, y: Any, params: Any) -> Any:
+        """`[B, H]` the loss of each step, from targets `[B, H]` and parameters `[B, H, K]`."""
+
+    @abstractmethod
+    def center(self, params: np.ndarray) -> np.ndarray:
+        """`[N, H]` the point forecast, from parameters `[N, H, K]`."""
+
+    def quantile(self, params: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+        """`[N, H, Q]` the quantiles at these levels, ascending along the last axis.
+
+        Raises:
+            ArgumentError: the head has learned no quantiles, or not that far out.
+        """
+        if levels:
+            raise ArgumentError(
+                f"{type(self).__name__} learned a point forecast and no quantiles; take head='quantile' or a "
+                f"distribution such as head='student_t', or put the forecaster into Conformal"
+            )
+        return np.empty((*params.shape[:2], 0))

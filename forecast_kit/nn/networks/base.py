@@ -1,0 +1,196 @@
+"""What every network is: a description of how a window becomes raw outputs for every step ahead."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+import keras
+from keras import layers, ops
+
+from forecast_kit import typing as fk
+from forecast_kit.errors import ArgumentError
+from forecast_kit.nn.blocks import OneHot, SeasonalLookback
+from forecast_kit.nn.heads import Head
+from forecast_kit.nn.scaling import NORMALIZATIONS, Normalization, WindowScale
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The sizes that a network is built for: T, H, m, and for each covariate 0, or how many codes a category has.
+
+    The covariates are those of past_x, future_x and static_x. `series` is how many series were there in
+    training, for networks that learn something of each.
+    """
+
+    input_length: int
+    horizon: int
+    season_length: int
+    past: tuple[int, ...] = ()
+    future: tuple[int, ...] = ()
+    static: tuple[int, ...] = ()
+    series: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What a network reads, as Keras's tensors.
+
+    Attributes:
+        y: `[B, T]` the target, shifted and scaled; 0 where it was not observed.
+        observed: `[B, T]` 1 where it was.
+        channels: `[B, T, C]` the above, the second one negated, and the past covariates.
+        future: `[B, H, K]` known-future covariates; None without.
+        static: `[B, S]` static covariates; None without.
+        raw_y: `[B, T]` the target before shift and scale.
+        series: `[B]` the number of the series, from 1; 0 for one that was not there in training. None
+            unless the network asked for it.
+        shapes: the sizes.
+    """
+
+    y: Any
+    observed: Any
+    channels: Any
+    future: Any
+    static: Any
+    raw_y: Any
+    series: Any
+    shapes: Shapes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(ABC):
+    """How a window becomes raw outputs for every step of the horizon; a value, which holds no weights.
+
+    A subclass is a frozen dataclass with its own arguments, writes `connect`, and is added to `NETWORKS`.
+
+    Args:
+        normalize: how each window is shifted and scaled before the network and after it, see `WindowScale`.
+        lookback: whether the network forecasts the difference to a weighted mean of past seasons,
+            see `SeasonalLookback`, or the value itself.
+        initializer: of the input matrices, by Keras's name, such as `"he_normal"`.
+
+    Attributes:
+        kind: what a configuration calls the network.
+        wants_series: whether it asks for the number of the series.
+    """
+
+    normalize: Normalization = "season"
+    lookback: bool = True
+    initializer: str = "glorot_uniform"
+
+    kind: ClassVar[str]
+    wants_series: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.normalize not in NORMALIZATIONS:
+            raise ArgumentError(f"normalize must be one of {', '.join(NORMALIZATIONS)}; got {self.normalize!r}")
+        try:
+            keras.initializers.get(self.initializer)
+        except ValueError as error:
+            raise ArgumentError(f"initializer must be one that Keras knows by name, such as 'glorot_uniform' or "
+                                f"'he_normal'; got {self.initializer!r}") from error  # fmt: skip
+
+    @property
+    def title(self) -> str:
+        """The name that forecasts carry."""
+        return type(self).__name__
+
+    @abstractmethod
+    def connect(self, window: Window, width: int, seeds: Seeds) -> tuple[Any, Any]:
+        """The raw outputs `[B, H, width]`, and a state `[B, U]` from which the look back takes its weights.
+
+        Raises:
+            ArgumentError: the sizes do not fit the network.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """The mapping that `make_network` makes the network of, as JSON can hold it."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {"network": self.kind} | {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    def check(self, shapes: Shapes) -> None:
+        """Refuses sizes that do not fit the network, before anything is built.
+
+        Raises:
+            ArgumentError: they do not fit.
+        """
+        if (self.lookback or self.normalize == "season") and shapes.input_length < shapes.season_length:
+            raise ArgumentError(
+                f"input_length must hold at least a season of {shapes.season_length} steps, got {shapes.input_length}; "
+                f"or take lookback=False and another normalize than 'season'"
+            )
+
+
+def build_network(spec: Network, shapes: Shapes, head: Head, *, seed: int) -> keras.Model:
+    """The untrained network, initialised from the seed.
+
+    Inputs, by the names in `forecast_kit.typing`: past_y, past_observed `[B, T]`, and where there are
+    covariates past_x `[B, T, P]`, future_x `[B, H, K]`, static_x `[B, S]`, categories as codes; series
+    `[B]` where the network wants it. Output: `[B, H, K]` the head's parameters in the unit of past_y.
+
+    Raises:
+        ArgumentError: the sizes do not fit the network, or its normalisation not the head.
+    """
+    spec.check(shapes)
+    if head.support != "real" and spec.normalize not in ("mean", "none"):
+        raise ArgumentError(
+            f"{type(head).__name__} is for {head.support} targets, which a window may scale but not shift: it needs a "
+            f"network with normalize='mean' or 'none', got {spec.normalize!r}"
+        )
+    length, horizon = shapes.input_length, shapes.horizon
+    inputs = {
+        fk.PAST_Y: keras.Input((length,), name=fk.PAST_Y),
+        fk.PAST_OBSERVED: keras.Input((length,), name=fk.PAST_OBSERVED),
+    }
+    known = {}  # covariates by name, categories as indicators
+    for name, axes, sizes in (
+        (fk.PAST_X, (length,), shapes.past), (fk.FUTURE_X, (horizon,), shapes.future), (fk.STATIC_X, (), shapes.static),
+    ):  # fmt: skip
+        if sizes:
+            inputs[name] = keras.Input((*axes, len(sizes)), name=name)
+            known[name] = OneHot(sizes)(inputs[name])
+    if spec.wants_series:
+        inputs[fk.SERIES] = keras.Input((), dtype="int32", name=fk.SERIES)
+    raw_y, observed = inputs[fk.PAST_Y], inputs[fk.PAST_OBSERVED]
+    shift, scale = WindowScale(shapes.season_length, spec.normalize)(raw_y, observed)
+    y = (raw_y - shift) / scale * observed  # [B, T], 0 where nothing was observed
+    channels = [ops.expand_dims(y, -1), ops.expand_dims(1.0 - observed, -1)]
+    if shapes.past:
+        channels.append(known[fk.PAST_X])
+    window = Window(
+        y, observed, layers.Concatenate()(channels), known.get(fk.FUTURE_X), known.get(fk.STATIC_X), raw_y,
+        inputs.get(fk.SERIES), shapes,
+    )  # fmt: skip
+    raw, state = spec.connect(window, head.width, Seeds(seed, spec.initializer))
+    base = SeasonalLookback(shapes.season_length, horizon)(y, observed, state) if spec.lookback else None
+    params = head.rescale(head(ops.cast(raw, "float32"), base), shift, scale)
+    return keras.Model(inputs, params, name=type(spec).__name__.lower())
+
+
+class Seeds:
+    """A seed of its own for every initialiser and every dropout, all from one.
+
+    Args:
+        seed: the one.
+        kernel: the initialiser of input matrices, by Keras's name.
+    """
+
+    def __init__(self, seed: int, kernel: str = "glorot_uniform") -> None:
+        self._seed, self._kernel = seed * 1000, kernel
+
+    def number(self) -> int:
+        """The next seed."""
+        self._seed += 1
+        return self._seed
+
+    def next(self, kind: Literal["kernel", "recurrent", "small"] = "kernel") -> keras.initializers.Initializer:
+        """The next initialiser: of an input matrix, of one between states, or of a last layer, which begins near 0."""
+        if kind == "recurrent":
+            return keras.initializers.Orthogonal(seed=self.number())
+        if kind == "small":
+            return keras.initializers.RandomNormal(stddev=0.01, seed=self.number())
+        initializer = keras.initializers.get(self._kernel)
+        config = initializer.get_config()
+        return type(initializer)(**({**config, "seed": self.number()} if "seed" in config else config))
