@@ -6,9 +6,15 @@ from typing import Any
 
 from forecast_kit.errors import ArgumentError, nearest
 from forecast_kit.nn.heads.base import Head
+from forecast_kit.nn.heads.distributions import NormalHead, StudentTHead
+from forecast_kit.nn.heads.point import PointHead
+from forecast_kit.nn.heads.positive import LogNormalHead, NegativeBinomialHead
 from forecast_kit.nn.heads.quantile import QuantileHead
 
-HEADS: dict[str, type[Head]] = {"quantile": QuantileHead}
+HEADS: dict[str, type[Head]] = {
+    "quantile": QuantileHead, "point": PointHead, "normal": NormalHead, "student_t": StudentTHead,
+    "log_normal": LogNormalHead, "negative_binomial": NegativeBinomialHead,
+}  # fmt: skip
 
 
 def make_head(name: str, **options: Any) -> Head:
@@ -29,4 +35,7 @@ def make_head(name: str, **options: Any) -> Head:
     return HEADS[name](**options)
 
 
-__all__ = ["HEADS", "Head", "QuantileHead", "make_head"]
+__all__ = [
+    "HEADS", "Head", "QuantileHead", "PointHead", "NormalHead", "StudentTHead", "LogNormalHead",
+    "NegativeBinomialHead", "make_head",
+]  # fmt: skip
