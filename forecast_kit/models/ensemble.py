@@ -50,7 +50,9 @@ class Ensemble(Forecaster):
 
     Args:
         members: the forecasters by name, or in a sequence; each one that was built, its class's name, or a mapping
-            that describes it, such as `{"forecaster": "ETS", "trend": "damped"}`.
+            that describes it, such as `{"forecaster": "ETS", "trend": "damped"}`. Where a member may stand, or in
+            place of all, `{"base": forecaster, "vary": {"training__seed": [0, 1, 2], "input_length": [96, 168]}}`
+            stands for every combination, see `forecast_kit.models.variations`.
         combine: `"mean"`, `"median"` or `"inverse_error"`.
         folds: origins from which to learn weights.
         step: steps from one origin to the next; by default the horizon.

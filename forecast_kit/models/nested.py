@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from forecast_kit.core.forecast import Forecast
 from forecast_kit.core.forecaster import FitCallback, FitProgress, Forecaster, as_forecaster
 from forecast_kit.core.splits import Fold, RollingOrigin
 from forecast_kit.data.panel import Panel
-from forecast_kit.errors import ArgumentError, ForecastKitError, TooShortError, name_some
+from forecast_kit.errors import ArgumentError, ForecastKitError, TooShortError
+from forecast_kit.models.variations import expand, is_varied
 
 
 class Progress:
@@ -35,7 +37,8 @@ def named(members: Any) -> dict[str, Forecaster]:
 
     Args:
         members: a mapping of names, or a sequence; each a forecaster, its class's name, or a mapping that
-            describes it.
+            describes it or its variations (`{"base": ..., "vary": ...}`, see `forecast_kit.models.variations`); or
+            such variations alone.
 
     Raises:
         ArgumentError: there is none, one cannot be built, or it is a single forecaster.
@@ -49,17 +52,30 @@ def named(members: Any) -> dict[str, Forecaster]:
     if not isinstance(members, Mapping | Sequence) or not members:
         raise ArgumentError(f"members must name at least one forecaster, such as ['ETS', 'SeasonalNaive'] or "
                             f"{{'smoothing': 'ETS'}}; got {members!r}")  # fmt: skip
-    if isinstance(members, Mapping):
-        wrong = [name for name in members if not isinstance(name, str) or not name]
-        if wrong:
-            raise ArgumentError(f"members are named by text, got {name_some(wrong)}")
-        return {name: as_forecaster(value) for name, value in members.items()}
-    built = [as_forecaster(value) for value in members]
-    names: list[str] = []
-    for forecaster in built:
-        count = sum(name == forecaster.name or name.startswith(f"{forecaster.name} ") for name in names)
-        names.append(f"{forecaster.name} {count + 1}" if count else forecaster.name)
-    return dict(zip(names, built, strict=True))
+    if is_varied(members):
+        members = [members]
+    entries = members.items() if isinstance(members, Mapping) else ((None, value) for value in members)
+    found: dict[str, Forecaster] = {}
+    for name, value in entries:
+        if isinstance(members, Mapping) and (not isinstance(name, str) or not name):
+            raise ArgumentError(f"members are named by text, got {name!r}")
+        for own, forecaster in _one_or_more(name, value):
+            found[_free(own, found)] = forecaster
+    return found
+
+
+def _one_or_more(name: str | None, value: Any) -> list[tuple[str, Forecaster]]:
+    """The forecaster that a member is, or all of its variations, and what they are called."""
+    if is_varied(value):
+        return list(expand(value, name).items())
+    forecaster = as_forecaster(value)
+    return [(forecaster.name if name is None else name, forecaster)]
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    """The name, or where it is taken the name with the first free number after it."""
+    names = (name if k == 1 else f"{name} {k}" for k in count(1))
+    return next(free for free in names if free not in taken)
 
 
 def common_horizon(forecasters: Mapping[str, Forecaster], horizon: int | None) -> int | None:
