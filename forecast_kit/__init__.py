@@ -39,12 +39,14 @@ if TYPE_CHECKING:
     from forecast_kit.evaluation.plots import plot_windows as plot_windows
     from forecast_kit.evaluation.report import write_report as write_report
     from forecast_kit.evaluation.running import backtest as backtest
+    from forecast_kit.evaluation.search import search as search
     from forecast_kit.models.adjusted import Naive2 as Naive2
     from forecast_kit.models.adjusted import SeasonallyAdjusted as SeasonallyAdjusted
     from forecast_kit.models.adjusted import Theta as Theta
     from forecast_kit.models.averages import Drift as Drift
     from forecast_kit.models.averages import HistoricAverage as HistoricAverage
     from forecast_kit.models.averages import WindowAverage as WindowAverage
+    from forecast_kit.models.classifier import SequenceClassifier as SequenceClassifier
     from forecast_kit.models.conformal import Conformal as Conformal
     from forecast_kit.models.ensemble import Ensemble as Ensemble
     from forecast_kit.models.intermittent import TSB as TSB
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from forecast_kit.models.naive import Naive as Naive
     from forecast_kit.models.naive import SeasonalNaive as SeasonalNaive
     from forecast_kit.models.neural import NeuralForecaster as NeuralForecaster
+    from forecast_kit.models.recommended import recommended as recommended
     from forecast_kit.models.smoothing import SES as SES
     from forecast_kit.models.statistical.arima import ARIMA as ARIMA
     from forecast_kit.models.statistical.arima import AutoARIMA as AutoARIMA
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from forecast_kit.models.statistical.ets import HoltWinters as HoltWinters
     from forecast_kit.models.statistical.stl import STL as STL
     from forecast_kit.models.statistical.structural import UnobservedComponents as UnobservedComponents
+    from forecast_kit.models.variations import variations as variations
     from forecast_kit.nn.networks.recurrent import Recurrent as Recurrent
     from forecast_kit.nn.training import TrainingSpec as TrainingSpec
 
@@ -90,6 +94,7 @@ _HOMES = {
     "STL": "models.statistical.stl",
     "SeasonalNaive": "models.naive",
     "SeasonallyAdjusted": "models.adjusted",
+    "SequenceClassifier": "models.classifier",
     "TSB": "models.intermittent",
     "Theta": "models.adjusted",
     "TrainingSpec": "nn.training",
@@ -108,6 +113,9 @@ _HOMES = {
     "plot_reliability": "evaluation.plots",
     "plot_residuals": "evaluation.plots",
     "plot_windows": "evaluation.plots",
+    "recommended": "models.recommended",
+    "search": "evaluation.search",
+    "variations": "models.variations",
     "write_report": "evaluation.report",
 }
 

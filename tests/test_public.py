@@ -13,10 +13,11 @@ import forecast_kit
 PUBLIC = [
     "ARIMA", "AutoARIMA", "AutoETS", "Backtest", "Conformal", "Croston", "CrostonSBA", "Drift", "ETS", "Ensemble",
     "Forecast", "Forecaster", "HistoricAverage", "HoltWinters", "Naive", "Naive2", "NeuralForecaster", "Panel",
-    "PanelSchema", "Recurrent", "RollingOrigin", "SES", "STL", "SeasonalNaive", "SeasonallyAdjusted", "TSB",
-    "Theta", "TrainingSpec", "UnobservedComponents", "WindowAverage", "__version__", "backtest", "find_leaks",
-    "judge", "load", "plot_backtest", "plot_critical_difference", "plot_error_by_step", "plot_folds",
-    "plot_forecast", "plot_heatmap", "plot_reliability", "plot_residuals", "plot_windows", "write_report",
+    "PanelSchema", "Recurrent", "RollingOrigin", "SES", "STL", "SeasonalNaive", "SeasonallyAdjusted",
+    "SequenceClassifier", "TSB", "Theta", "TrainingSpec", "UnobservedComponents", "WindowAverage", "__version__",
+    "backtest", "find_leaks", "judge", "load", "plot_backtest", "plot_critical_difference", "plot_error_by_step",
+    "plot_folds", "plot_forecast", "plot_heatmap", "plot_reliability", "plot_residuals", "plot_windows",
+    "recommended", "search", "variations", "write_report",
 ]  # fmt: skip
 
 

@@ -146,10 +146,7 @@ class Forecaster(ABC):
             panel: the training part; nothing after its last row is ever seen.
             callbacks: called with a `FitProgress` as the fit goes on.
         """
-        if not isinstance(panel, Panel):
-            raise ArgumentError(
-                f"fit takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)"
-            )
+        check_panel(panel, "fit")
         self._fit(panel, callbacks)
         return self._fitted_on(panel)
 
@@ -353,6 +350,12 @@ class Forecaster(ABC):
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise ArgumentError(f"horizon must be a whole number of steps, at least 1; got {steps!r}")
         return int(steps)
+
+
+def check_panel(panel: Any, what: str) -> None:
+    """Refuses, as an argument of `what`, everything but a panel."""
+    if not isinstance(panel, Panel):
+        raise ArgumentError(f"{what} takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)")
 
 
 def _plain(value: Any) -> Any:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
 from forecast_kit import typing as fk
 from forecast_kit.core.forecast import Prediction
-from forecast_kit.core.forecaster import FitCallback, FitProgress, Forecaster
+from forecast_kit.core.forecaster import FitCallback, Forecaster, check_panel
 from forecast_kit.data.covariates import CovariateEncoder
 from forecast_kit.data.panel import Panel, positions
 from forecast_kit.data.stages import Stage
 from forecast_kit.data.transforms import Pipeline
-from forecast_kit.data.windows import WindowIndex, WindowReport, WindowSpec, gather
-from forecast_kit.errors import ArgumentError, NotFittedError, nearest
-from forecast_kit.models.loader import WindowLoader, drop_empty
+from forecast_kit.data.windows import WindowReport, WindowSpec, gather
+from forecast_kit.errors import ArgumentError, NotFittedError
+from forecast_kit.models.fitting import (
+    Learned,
+    Prepared,
+    as_spec,
+    learn,
+    peak_memory,
+    prepare,
+    usual_input_length,
+)
+from forecast_kit.models.loader import drop_empty
+from forecast_kit.models.validation import check_roles, divide
 from forecast_kit.nn.heads import Head, make_head
 from forecast_kit.nn.networks import Network, Shapes, build_network, make_network
-from forecast_kit.nn.training import TrainingSpec, apply, train
+from forecast_kit.nn.training import Checkpoint, TrainingSpec, apply, in_precision
+from forecast_kit.progress import shown
 from forecast_kit.typing import Batch, Floats
 
 _WEIGHTS = "network.weights.h5"
@@ -86,7 +99,7 @@ class NeuralForecaster(Forecaster):
         if not all(0.0 < q < 1.0 for q in self.levels):
             raise ArgumentError(f"levels must lie strictly between 0 and 1, got {levels}")
         self.transform = transform
-        self.training = _spec(TrainingSpec, training or {})
+        self.training = as_spec(TrainingSpec, training or {})
         self.windows = dict(windows or {})
         for key in ("input_length", "horizon"):
             if key in self.windows:
@@ -94,14 +107,18 @@ class NeuralForecaster(Forecaster):
         self._network = make_network(network)
         self._head = self._make_head()
         self._windows = self._windows_of(1 if input_length is None else input_length)
-        single = isinstance(transform, Stage | str | Mapping)
-        self.transform_ = Pipeline([transform] if single else transform)  # type: ignore[list-item, arg-type]
+        self.transform_ = self._pipeline()
         self.transform_.check()
+        self.training.weights_ahead(horizon)  # refuses others than H
         self.covariates_ = CovariateEncoder()
         self.model_: Any = None  # a keras.Model
         self.shapes_: Shapes | None = None
         self.ids_ = np.empty(0, np.int64)  # of the series, for a network that learns something of each
         self.windows_: WindowReport | None = None
+        self._report = ""
+        self.curve_: Floats = np.empty((0, 3))
+        self.fit_seconds_ = 0.0
+        self.peak_memory_: float | None = None
 
     def _make_head(self) -> Head:
         options = {"head": self.head} if isinstance(self.head, str) else dict(self.head)
@@ -111,7 +128,7 @@ class NeuralForecaster(Forecaster):
         return make_head(name, **({"levels": self.levels, **options} if name == "quantile" else options))
 
     def _windows_of(self, input_length: int) -> WindowSpec:
-        return _spec(WindowSpec, {"input_length": input_length, "horizon": self.horizon, **self.windows})
+        return as_spec(WindowSpec, {"input_length": input_length, "horizon": self.horizon, **self.windows})
 
     @property
     def name(self) -> str:
@@ -133,8 +150,8 @@ class NeuralForecaster(Forecaster):
 
     @property
     def fit_report(self) -> str:
-        """The windows that were trained on, padded and dropped, and why."""
-        return "" if self.windows_ is None else str(self.windows_)
+        """The windows that were trained on, padded and dropped, and why; what judged them, and when it stopped."""
+        return "" if self.windows_ is None else f"{self.windows_}\n{self._report}".rstrip()
 
     @property
     def parameter_count(self) -> int:
@@ -143,42 +160,184 @@ class NeuralForecaster(Forecaster):
             raise NotFittedError(f"{self.name} is not fitted; call fit(panel) first")
         return int(self.model_.count_params())
 
-    def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
-        spec = self.training
-        length = self.input_length or usual_input_length(panel.season_length, self.horizon)
-        transformed = self.transform_.fit(panel).transform(panel)
-        index = WindowIndex(transformed, self._windows_for(panel, length))
-        self.windows_ = index.report()
-        encoder = self.covariates_ = CovariateEncoder().fit(panel)
-        self.ids_ = panel.ids if self._network.wants_series else panel.ids[:0]
-        self.shapes_ = Shapes(
-            length, self.horizon, panel.season_length, **asdict(encoder.sizes(panel)), series=len(self.ids_)
-        )
-        loader = WindowLoader(
-            encoder.transform(transformed), transformed.y.astype(np.float32), index, batch_size=spec.batch_size,
-            seed=spec.seed, calendar=encoder.calendar(panel, 0),
+    @property
+    def costs(self) -> dict[str, float]:
+        """What the network and its training cost, by names under which a run logs it.
+
+        Parameters; `fit_s`, the seconds of the fit; `weights_mb`; and, where the system tells it and the
+        fit was in this process, `peak_memory_mb`, the most memory that the process had held by its end.
+        """
+        own = {"parameters": float(self.parameter_count), "fit_s": self.fit_seconds_}
+        own["weights_mb"] = sum(weight.nbytes for weight in self.model_.get_weights()) / 2**20
+        return own | ({} if self.peak_memory_ is None else {"peak_memory_mb": self.peak_memory_})
+
+    def fit(
+        self,
+        panel: Panel,
+        *,
+        validation: Panel | None = None,
+        checkpoint: str | Path | None = None,
+        callbacks: Sequence[FitCallback] = (),
+    ) -> Self:
+        """This forecaster, fitted.
+
+        Where Ctrl-C, or a callback that raises `KeyboardInterrupt`, ends the training, it is fitted all
+        the same, with the weights that were best on held-out windows, or without any with the last ones;
+        the interrupt goes on to the caller.
+
+        Args:
+            panel: the training part; nothing after its last row is trained on.
+            validation: later rows of the same series, to judge by in place of the tail that
+                `TrainingSpec.validation` holds out.
+            checkpoint: a folder in which the state of the training is left every so often, and from
+                which the same fit on the same panel goes on after it was killed, to the same weights. It
+                is removed at the end.
+            callbacks: called with a `FitProgress` as the fit goes on, with `loss`, and where there is
+                something to judge by with `val_loss`.
+
+        Raises:
+            ArgumentError: an argument does not fit the others, or the checkpoint is of another fit.
+            TooShortError, DataError: there is no window to train on, or none to judge by.
+            TrainingError: the loss is no longer a number.
+        """
+        check_panel(panel, "fit")
+        self.model_ = self.schema_ = self.history_ = None  # a fit that fails leaves no half of an earlier one
+        with self._keeping(panel):
+            self._fit(panel, callbacks, validation, checkpoint)
+        return self
+
+    def _fit(
+        self,
+        panel: Panel,
+        callbacks: Sequence[FitCallback],
+        validation: Panel | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        spec, length = self.training, self.input_length or usual_input_length(panel.season_length, self.horizon)
+        files = self._checkpoints(panel, validation, checkpoint)
+        with shown(spec.progress, self.name, callbacks=callbacks, lines=spec.evaluations) as told:
+            ready = self._ready(panel, validation, spec, length, ids=panel.ids)
+            training = learn(
+                self._build, self._head, ready, spec, told=told, keep=self._take_over, checkpoint=files.get("first")
+            )
+            if spec.refit:
+                spec = replace(spec, validation=0, patience=None, refit=False)
+                ready = self._ready(panel, None, spec, length, ids=panel.ids)
+                learn(
+                    self._build, self._head, ready, spec, told=told, keep=self._take_over, after=training,
+                    checkpoint=files.get("again"),
+                )  # fmt: skip
+        for file in files.values():
+            file.remove()
+
+    def fine_tune(
+        self,
+        panel: Panel,
+        *,
+        freeze: str | Sequence[str] = (),
+        training: TrainingSpec | Mapping[str, Any] | None = None,
+        validation: Panel | None = None,
+        callbacks: Sequence[FitCallback] = (),
+    ) -> Self:
+        """This forecaster, trained further, on other series, from the weights that it has.
+
+        The transform is fitted on the new panel; vocabularies and scales of covariates, and the numbers by
+        which a network knows series, stay as they were. Where it fails the forecaster is as it was before;
+        an interrupt keeps what was learned, see `fit`.
+
+        Args:
+            panel: the new series, in the columns of those that it was fitted on.
+            freeze: layers that keep their weights, by name or by how their names begin, such as
+                `"encoder"`.
+            training: a `TrainingSpec`, or a mapping of what is to be other than in the forecaster's own.
+            validation, callbacks: see `fit`.
+
+        Raises:
+            NotFittedError: before `fit` or a load.
+            ArgumentError: a layer is unknown, the columns are others, or an argument does not fit.
+            TooShortError, DataError, TrainingError: see `fit`.
+        """
+        self._check_fitted()
+        check_panel(panel, "fine_tune")
+        assert self.schema_ is not None  # just checked
+        assert self.shapes_ is not None
+        check_roles(panel.schema, self.schema_, "the panel")
+        spec = training if isinstance(training, TrainingSpec) else as_spec(TrainingSpec, training or {}, self.training)
+        if spec.precision != self.training.precision or spec.refit:
+            raise ArgumentError("fine_tune goes on in the precision that the network was built in, and does not refit; "
+                                "leave precision and refit out of training")  # fmt: skip
+        length = self.shapes_.input_length
+        ready = self._ready(panel, validation, spec, length, ids=self.ids_, covariates=self.covariates_)
+        with (
+            self._keeping(panel),
+            shown(spec.progress, self.name, callbacks=callbacks, lines=spec.evaluations) as told,
+        ):
+            weights = self.model_.get_weights()
+            learn(self._build, self._head, ready, spec, told=told, keep=self._take_over, weights=weights, freeze=freeze)
+        return self
+
+    def _ready(
+        self,
+        panel: Panel,
+        later: Panel | None,
+        spec: TrainingSpec,
+        length: int,
+        *,
+        ids: np.ndarray,
+        covariates: CovariateEncoder | None = None,
+    ) -> Prepared:
+        """What to train on and to judge by, for a network that reads so many steps and knows these series."""
+        windows = self._windows_for(panel, length, spec.validation if later is None else 0)
+        return prepare(
+            divide(panel, later, windows, spec), windows, self._pipeline(), spec, covariates=covariates,
+            ids=ids if self._network.wants_series else None,
         )  # fmt: skip
 
-        def report(step: int, loss: float) -> None:
-            for callback in callbacks:
-                callback(FitProgress(step, spec.steps, {"loss": loss}))
+    @contextmanager
+    def _keeping(self, panel: Panel) -> Iterator[None]:
+        """Learns from the panel within the block; where that is interrupted, what was kept by then counts."""
+        started, before = time.perf_counter(), self.model_
+        try:
+            yield
+        finally:
+            if self.model_ is not before:
+                self._fitted_on(panel)
+                self.fit_seconds_, self.peak_memory_ = time.perf_counter() - started, peak_memory()
 
-        model = self._build()
-        train(model, self._head, loader, spec, on_step=report)
-        self.model_ = model
+    def _take_over(self, learned: Learned) -> None:
+        """Makes the network this forecaster's own, with all that goes with it."""
+        ready = learned.ready
+        self.transform_, self.covariates_, self.ids_ = ready.transform, ready.covariates, ready.ids
+        self.shapes_, self._windows = ready.shapes, ready.loader.index.spec
+        self.model_, self.curve_ = learned.model, learned.training.curve
+        self.windows_, self._report = ready.report, learned.report
 
-    def _build(self) -> Any:
-        assert self.shapes_ is not None  # set by the caller
-        return build_network(self._network, self.shapes_, self._head, seed=self.training.seed)
+    def _checkpoints(self, panel: Panel, validation: Panel | None, folder: str | Path | None) -> dict[str, Checkpoint]:
+        """The files in which a first training and a second one leave their state."""
+        if folder is None:
+            return {}
+        about = self.describe()
+        about["training"] = {key: value for key, value in about["training"].items() if key != "progress"}
+        identity = {
+            "panel": panel.digest, "validation": None if validation is None else validation.digest, "forecaster": about,
+        }  # fmt: skip
+        return {name: Checkpoint(Path(folder) / f"{name}.npz", identity) for name in ("first", "again")}
 
-    def _windows_for(self, panel: Panel, input_length: int) -> WindowSpec:
+    def _pipeline(self) -> Pipeline:
+        single = isinstance(self.transform, Stage | str | Mapping)
+        return Pipeline([self.transform] if single else self.transform)  # type: ignore[list-item, arg-type]
+
+    def _build(self, shapes: Shapes) -> Any:
+        with in_precision(self.training):
+            return build_network(self._network, shapes, self._head, seed=self.training.seed)
+
+    def _windows_for(self, panel: Panel, input_length: int, held_out: int) -> WindowSpec:
         """Windows with at least a season of history, where the series are long enough to ask for it."""
-        self._windows = self._windows_of(input_length)
+        windows = self._windows_of(input_length)
         if "min_history" in self.windows:
-            return self._windows
-        longest = int(panel.lengths.max()) - self.horizon
-        least = max(1, min(panel.season_length, longest))
-        return replace(self._windows, min_history=least)
+            return windows
+        longest = int(panel.lengths.max()) - (1 + held_out) * self.horizon
+        return replace(windows, min_history=max(1, min(panel.season_length, longest)))
 
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         if horizon > self.horizon:
@@ -219,47 +378,20 @@ class NeuralForecaster(Forecaster):
         assert self.shapes_ is not None  # save has checked that we are fitted
         self.model_.save_weights(folder / _WEIGHTS)
         transform, arrays = self.transform_.state()
-        values = {"shapes": asdict(self.shapes_), "transform": transform, "covariates": self.covariates_.to_dict()}
-        return values, {**arrays, "series": self.ids_}
+        values = {
+            "shapes": asdict(self.shapes_), "transform": transform, "covariates": self.covariates_.to_dict(),
+            "fit_seconds": self.fit_seconds_,
+        }  # fmt: skip
+        return values, {**arrays, "series": self.ids_, "curve": self.curve_}
 
     def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         shapes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shapes"].items()}
         self.shapes_ = Shapes(**shapes)
         self._windows = self._windows_of(self.shapes_.input_length)
-        self.ids_ = arrays.pop("series")
+        self.ids_, self.curve_ = arrays.pop("series"), arrays.pop("curve", self.curve_)
+        self.fit_seconds_ = values.get("fit_seconds", 0.0)
         self.transform_.restore(values["transform"], arrays)
         self.covariates_ = CovariateEncoder.from_dict(values["covariates"])
-        model = self._build()
+        model = self._build(self.shapes_)
         model.load_weights(folder / _WEIGHTS)
         self.model_ = model
-
-
-def usual_input_length(season_length: int, horizon: int) -> int:
-    """The input length where none is given: three seasons or two horizons, in whole seasons; a week of daily seasons.
-
-    >>> usual_input_length(12, 18), usual_input_length(24, 48), usual_input_length(1, 6)
-    (36, 168, 12)
-    """
-    m = season_length
-    seasons = max(-(-2 * horizon // m), 3)
-    return m * max(seasons, 7 if 24 <= m <= 96 else 1)
-
-
-T = TypeVar("T", TrainingSpec, WindowSpec)
-
-
-def _spec(kind: type[T], value: T | Mapping[str, Any]) -> T:
-    """The spec, or the one that a mapping of its arguments describes."""
-    if isinstance(value, kind):
-        return value
-    known = [field.name for field in fields(kind)]
-    if not isinstance(value, Mapping):
-        raise ArgumentError(
-            f"expected {kind.__name__} or a mapping of its arguments ({', '.join(known)}), got {value!r}"
-        )
-    for key in value:
-        if key not in known:
-            raise ArgumentError(
-                f"unknown key {key!r}; {kind.__name__} takes {', '.join(known)}.{nearest(str(key), known)}"
-            )
-    return kind(**value)

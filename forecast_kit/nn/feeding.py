@@ -10,7 +10,8 @@ import numpy as np
 
 from forecast_kit.typing import Batch
 
-Draw = Callable[[int], tuple[Batch, np.ndarray, np.ndarray]]
+Example = tuple[Batch, np.ndarray, np.ndarray]  # inputs by name, targets, weights
+Draw = Callable[[int], Example]
 
 
 class Batches(keras.utils.PyDataset):
@@ -28,7 +29,7 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self._steps
 
-    def __getitem__(self, k: int) -> tuple[Batch, np.ndarray, np.ndarray]:
+    def __getitem__(self, k: int) -> Example:
         return self._draw(k)
 
 
@@ -72,3 +73,28 @@ def feed(draw: Draw, steps: int) -> Any:
         steps: number of batches.
     """
     return dataset(draw, steps) if keras.backend.backend() == "tensorflow" else Batches(draw, steps)
+
+
+class Stretches:
+    """Any stretch of the batches of one function, `draw(begin)` to `draw(end - 1)`, for `fit` after `fit`.
+
+    Making a `tf.data.Dataset` takes longer than a step of a small network; stretches of the same length
+    share one.
+
+    Args:
+        draw: see `feed`.
+    """
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw, self._begin = draw, 0
+        self._sources: dict[int, Any] = {}
+
+    def __call__(self, begin: int, end: int) -> Any:
+        """What `fit` takes; the stretch that was asked for last is the one that can be read."""
+        self._begin = begin
+        if end - begin not in self._sources:
+            self._sources[end - begin] = feed(self._at, end - begin)
+        return self._sources[end - begin]
+
+    def _at(self, k: int) -> Example:
+        return self._draw(self._begin + k)

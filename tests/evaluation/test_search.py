@@ -96,6 +96,19 @@ def test_every_score_is_the_backtests(splitter: RollingOrigin, refit: int | None
     assert found.score == min(trial.score for trial in seen)
 
 
+def test_a_fold_in_which_nothing_was_observed_counts_for_nothing() -> None:
+    rows = panel().to_frame()
+    ahead = rows.groupby("unique_id")["ds"].transform("max") - rows["ds"]
+    rows.loc[(ahead >= 2 * H) & (ahead < 3 * H), "y"] = np.nan  # the first of three folds
+    masked = Panel.from_frame(rows, freq=1, season_length=4, gaps="mask")
+    seen: list[Trial] = []
+    search(SES(), {"alpha": [0.4]}, masked, SPLITTER, trials=1, on_trial=[seen.append])
+    whole = backtest({"m": SES(0.4)}, masked, SPLITTER).summary(["mase"]).loc["m", "mase"]
+    assert seen[0].state == "finished"
+    assert list(seen[0].folds) == [2, 3]
+    assert seen[0].score == pytest.approx(whole, rel=1e-12)
+
+
 def test_the_best_of_all_is_found_where_all_are_drawn() -> None:
     windows = [1, 2, 3, 5, 8, 20]
     forecaster = Counted(4)

@@ -10,7 +10,19 @@ import pytest
 from forecast_kit import typing as fk
 from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.heads import QuantileHead
-from forecast_kit.nn.networks import NETWORKS, PRESETS, Network, Recurrent, Shapes, build_network, make_network
+from forecast_kit.nn.networks import (
+    ESRNN,
+    NETWORKS,
+    PRESETS,
+    Convolutional,
+    EncoderDecoder,
+    Network,
+    Recurrent,
+    SegRNN,
+    Shapes,
+    build_network,
+    make_network,
+)
 from forecast_kit.nn.training import apply
 
 HEAD = QuantileHead((0.1, 0.5, 0.9))
@@ -47,6 +59,21 @@ NETWORKS_TO_TEST: dict[str, Network] = {
     "without a dense layer": Recurrent("min_gru", units=4, hidden=0, pooling="mean"),
     "by the last value": Recurrent("gru", normalize="last", **SMALL),
     "by mean and deviation": Recurrent("gru", normalize="instance", initializer="he_normal", **SMALL),
+    "segrnn": SegRNN(units=4, segment=4),
+    "segrnn of two lstm layers": SegRNN("lstm", units=4, layers=2, segment=3, normalize="season", lookback=True),
+    "tcn": Convolutional(filters=4, hidden=8, dropout=0.1),
+    "tcn of all steps": Convolutional(filters=4, hidden=0, layers=2, pooling="attention", normalization="weight"),
+    "encoder and decoder": EncoderDecoder("lstm", segment=4, dropout=0.1, **SMALL),
+    "encoder and decoder of two layers": EncoderDecoder(layers=2, segment=1, attention="additive", **SMALL),
+    "encoder and decoder, read linearly": EncoderDecoder("gru", units=4, segment=4, hidden=0, attention=None),
+    "recursive": EncoderDecoder(units=4, segment=4, decoding="recursive", hidden=0, attention=None),
+    "recursive of two layers": EncoderDecoder(
+        "lstm", layers=2, segment=1, decoding="recursive", lookback=False, **SMALL
+    ),
+    "es-rnn": ESRNN(units=4, hidden=8),
+    "es-rnn of its own dilations": ESRNN(cell="gru", units=4, hidden=0, dilations=((1, 5), (3,)), span=2, dropout=0.1),
+    "es-rnn with a trend": ESRNN(units=4, trend="damped", level_penalty=1.0, normalize="last"),
+    "es-rnn of products": ESRNN(units=4, seasonal="multiplicative", normalize="mean"),
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from forecast_kit.errors import ArgumentError, nearest
 from forecast_kit.nn.cells.base import Cell
 from forecast_kit.nn.cells.elman import ElmanCell
+from forecast_kit.nn.cells.feedback import Feedback
 from forecast_kit.nn.cells.gru import GRUCell, GRUResetBeforeCell, InputGatedGRUCell, OutputGatedGRUCell
 from forecast_kit.nn.cells.lstm import LSTMCell, PeepholeLSTMCell
 from forecast_kit.nn.cells.minimal import MGUCell, MinGRUCell, MinLSTMCell
@@ -61,5 +62,5 @@ __all__ = [
     "MinGRUCell", "MinLSTMCell", "MGUCell",
     "LayerNormLSTMCell", "LayerNormGRUCell", "SLSTMCell",
     "HoltWintersCell",
-    "Residual", "RecurrentDropout", "Zoneout", "Stacked",
+    "Residual", "RecurrentDropout", "Zoneout", "Stacked", "Feedback",
 ]  # fmt: skip

@@ -1,8 +1,9 @@
-"""Exponential smoothing as a recurrent cell."""
+"""Exponential smoothing as a recurrent cell, its parameters weights or inputs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
@@ -11,6 +12,8 @@ from keras import ops
 from forecast_kit.errors import ArgumentError, nearest
 from forecast_kit.nn.cells.base import Cell, States, Weights
 
+Trend = Literal["additive", "damped"] | None
+Seasonal = Literal["additive", "multiplicative"]
 TRENDS = ("additive", "damped", None)
 SEASONALS = ("additive", "multiplicative")
 STARTS = {"alpha": 0.3, "beta": 0.1, "gamma": 0.1, "phi": 0.9}  # the smoothing parameters before training
@@ -79,16 +82,11 @@ class HoltWintersCell(Cell):
         self,
         season_length: int,
         *,
-        trend: Literal["additive", "damped"] | None = "additive",
-        seasonal: Literal["additive", "multiplicative"] = "additive",
+        trend: Trend = "additive",
+        seasonal: Seasonal = "additive",
         **kwargs: Any,
     ) -> None:
-        if isinstance(season_length, bool) or not isinstance(season_length, int) or season_length < 1:
-            raise ArgumentError(
-                f"season_length must be a whole number of time steps, at least 1 (no season); got {season_length!r}"
-            )
-        _one_of("trend", trend, TRENDS)
-        _one_of("seasonal", seasonal, SEASONALS)
+        _check(season_length, trend, seasonal)
         kwargs.setdefault("dtype", keras.config.dtype_policy().variable_dtype)
         super().__init__(1, **kwargs)
         self.season_length = season_length
@@ -106,22 +104,13 @@ class HoltWintersCell(Cell):
             raise ArgumentError(
                 f"HoltWintersCell takes one channel, y, or two, y and observed; got {input_shape[-1]} channels"
             )
-        used = {
-            "alpha": True,
-            "beta": self.trend is not None,
-            "gamma": self.season_length > 1,
-            "phi": self.trend == "damped",
-        }
-        for name in (name for name, here in used.items() if here):
+        for name in rate_names(self.season_length, self.trend):
             start = math.log(STARTS[name] / (1.0 - STARTS[name]))
             setattr(self, name, self.add_weight(name=name, shape=(), initializer=keras.initializers.Constant(start)))
 
     def get_initial_state(self, batch_size: Any) -> list[Any]:
         """Level and trend `[B, 1]` and factors `[B, m]` of a series without features: zeros, or ones."""
-        level, trend, ring = super().get_initial_state(batch_size)
-        if self.seasonal == "additive":
-            return [level, trend, ring]
-        return [ops.ones_like(level), trend, ops.ones_like(ring)]
+        return neutral(super().get_initial_state(batch_size), self.seasonal)
 
     def initial_states(self, y: Any, observed: Any = None) -> list[Any]:
         """The states before the first step of `y [B, T]`, read from its first two seasons.
@@ -171,24 +160,12 @@ class HoltWintersCell(Cell):
 
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""
-        level, trend, ring = states
         rate = {name: ops.sigmoid(weight) for name, weight in w.items()}
+        seen = p[:, 1:] if p.shape[-1] == 2 else None
         damping = self._damping(w)
-        slope, season = damping * trend, ring[:, :1]
-        base = level + slope
-        error = p[:, :1] - self._with_season(base, season)
-        if p.shape[-1] == 2:
-            error = ops.where(p[:, 1:] > 0, error, ops.zeros_like(error))
-        additive = self.seasonal == "additive"
-        news = error if additive else error / _off_zero(season)
-        level = base + rate["alpha"] * news
-        if self.trend is not None:
-            trend = slope + rate["alpha"] * rate["beta"] * news
-        if self.season_length > 1:
-            season = season + rate["gamma"] * (error if additive else error / _off_zero(base))
-            ring = ops.concatenate([ring[:, 1:], season], axis=-1)
-        output = self._with_season(level + damping * trend, ring[:, :1])
-        return output, (level, trend, ring)
+        after = smooth(p[:, :1], seen, states, rate, damping, trend=self.trend, seasonal=self.seasonal)
+        level, trend, ring = after
+        return with_season(level + damping * trend, ring[:, :1], self.seasonal), after
 
     def ahead(self, states: Any, w: Weights, *, horizon: int) -> Any:
         """`[B, H]` the forecasts 1 to H steps after these states, nothing more being observed.
@@ -202,28 +179,190 @@ class HoltWintersCell(Cell):
             w: the weights by name, `cell.tensors()`.
             horizon: H, at least 1.
         """
-        if horizon < 1:
-            raise ArgumentError(f"horizon must be at least 1; got {horizon!r}")
-        level, trend, ring = states
-        steps = ops.arange(1, horizon + 1, dtype=level.dtype)
-        reach = ops.cumsum(ops.power(ops.cast(self._damping(w), level.dtype), steps))  # [H]
-        season = ops.take(ring, [h % self.season_length for h in range(horizon)], axis=-1)
-        return self._with_season(level + reach * trend, season)
+        return ahead(states, self._damping(w), horizon=horizon, seasonal=self.seasonal)
 
     def _damping(self, w: Weights) -> Any:
         if self.trend == "damped":
             return ops.sigmoid(w["phi"])
         return 0.0 if self.trend is None else 1.0
 
-    def _with_season(self, base: Any, season: Any) -> Any:
-        return base + season if self.seasonal == "additive" else base * season
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"season_length": self.season_length, "trend": self.trend, "seasonal": self.seasonal}
+        return {**_without_matrices(super().get_config()), **own}
+
+
+@keras.saving.register_keras_serializable("forecast_kit")
+class SmoothingCell(Cell):
+    """Level, trend and season of many series at once, each with smoothing parameters of its own.
+
+    The recursion of `HoltWintersCell`, without weights: A, B, G and p come with the input, so that they
+    may differ from series to series, and from step to step. What it puts out are the parts that
+    a series is taken apart into, not a forecast; that is made of the final states by `ahead`.
+
+    Input `[B, 2 + R]`: `y_t`; whether it was observed, above 0 for yes; then the R rates that
+    `rate_names` lists, each between 0 and 1. Output `[B, 2]`: the level `l'` after `y_t`, and the
+    seasonal factor `s1` that met `y_t`, before it was corrected. States as in `HoltWintersCell`.
+
+    Args:
+        season_length: time steps in a season, m, at least 1.
+        trend: `"additive"`, `"damped"` or None.
+        seasonal: `"additive"` or `"multiplicative"`.
+        kwargs: name, dtype and trainable, see `keras.layers.Layer`.
+
+    Raises:
+        ArgumentError: an argument is none of these, or the input has another number of channels.
+
+    Source: Smyl (2020), A hybrid method of exponential smoothing and recurrent neural networks for time
+    series forecasting, section 3.2.
+
+    >>> cell = SmoothingCell(1, trend=None)  # simple exponential smoothing, of two series
+    >>> y, seen, alpha = [[8.0], [8.0]], [[1.0], [1.0]], [[0.5], [0.25]]
+    >>> parts, _ = cell(ops.concatenate([ops.array(y), ops.array(seen), ops.array(alpha)], -1),
+    ...                 [ops.zeros((2, 1))] * 3)
+    >>> ops.convert_to_numpy(parts)[:, 0].tolist()
+    [4.0, 2.0]
+    """
+
+    carries = ("level", "trend", "season")
+
+    def __init__(
+        self,
+        season_length: int,
+        *,
+        trend: Trend = "additive",
+        seasonal: Seasonal = "additive",
+        **kwargs: Any,
+    ) -> None:
+        _check(season_length, trend, seasonal)
+        kwargs.setdefault("dtype", keras.config.dtype_policy().variable_dtype)  # see HoltWintersCell
+        super().__init__(2, **kwargs)
+        self.season_length = season_length
+        self.trend = trend
+        self.seasonal = seasonal
+        self.rates = rate_names(season_length, trend)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The width of each state."""
+        return (1, 1, self.season_length)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Refuses an input with another number of channels; there are no weights."""
+        if input_shape[-1] != 2 + len(self.rates):
+            raise ArgumentError(
+                f"SmoothingCell takes {2 + len(self.rates)} channels, y, observed and the rates "
+                f"{', '.join(self.rates)}; got {input_shape[-1]}"
+            )
+
+    def get_initial_state(self, batch_size: Any) -> list[Any]:
+        """The neutral states: level and trend `[B, 1]`, factors `[B, m]`."""
+        return neutral(super().get_initial_state(batch_size), self.seasonal)
+
+    def project(self, x: Any, w: Weights) -> Any:
+        """The input itself."""
+        return ops.cast(x, self.carry_dtype)
+
+    def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
+        """See `Cell`."""
+        rate = {name: p[:, 2 + k : 3 + k] for k, name in enumerate(self.rates)}
+        damping = rate["phi"] if self.trend == "damped" else 1.0 if self.trend else 0.0
+        after = smooth(p[:, :1], p[:, 1:2], states, rate, damping, trend=self.trend, seasonal=self.seasonal)
+        return ops.concatenate([after[0], states[2][:, :1]], axis=-1), after
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        config = super().get_config()
-        for name in ("units", "kernel_initializer", "recurrent_initializer", "bias_initializer"):
-            del config[name]  # a smoother has one output and no matrices
-        return {**config, "season_length": self.season_length, "trend": self.trend, "seasonal": self.seasonal}
+        own = {"season_length": self.season_length, "trend": self.trend, "seasonal": self.seasonal}
+        return {**_without_matrices(super().get_config()), **own}
+
+
+# ---- the recursion as functions
+
+
+def rate_names(season_length: int, trend: Trend) -> tuple[str, ...]:
+    """The smoothing parameters that there are: alpha, then beta with a trend, gamma with a season, phi if damped.
+
+    >>> rate_names(12, None)
+    ('alpha', 'gamma')
+    """
+    used = {"alpha": True, "beta": trend is not None, "gamma": season_length > 1, "phi": trend == "damped"}
+    return tuple(name for name, here in used.items() if here)
+
+
+def smooth(
+    y: Any, seen: Any, states: States, rate: Mapping[str, Any], damping: Any, *, trend: Trend, seasonal: Seasonal
+) -> States:
+    """The states after `y`, by the equations of `HoltWintersCell`.
+
+    Args:
+        y: `[B, 1]` the value of the step.
+        seen: `[B, 1]` above 0 where it was observed; None for everywhere.
+        states: level and trend `[B, 1]`, factors `[B, m]`.
+        rate: A, B and G by the names of `rate_names`, `[]` or `[B, 1]`.
+        damping: p; 1 for an undamped trend, 0 for none.
+        trend, seasonal: see `HoltWintersCell`.
+    """
+    level, slope, ring = states
+    slope, season = damping * slope, ring[:, :1]
+    base = level + slope
+    error = y - with_season(base, season, seasonal)
+    if seen is not None:
+        error = ops.where(seen > 0, error, ops.zeros_like(error))
+    additive = seasonal == "additive"
+    news = error if additive else error / _off_zero(season)
+    level = base + rate["alpha"] * news
+    after = states[1] if trend is None else slope + rate["alpha"] * rate["beta"] * news
+    if ring.shape[-1] > 1:
+        season = season + rate["gamma"] * (error if additive else error / _off_zero(base))
+        ring = ops.concatenate([ring[:, 1:], season], axis=-1)
+    return level, after, ring
+
+
+def ahead(states: Any, damping: Any, *, horizon: int, seasonal: Seasonal) -> Any:
+    """`[B, H]` the forecasts 1 to H steps after these states, see `HoltWintersCell.ahead`.
+
+    Args:
+        states: level `[B, 1]`, trend `[B, 1]`, factors `[B, m]`.
+        damping: p, `[]` or `[B, 1]`; 1 for an undamped trend, 0 for none.
+        horizon: H, at least 1.
+        seasonal: `"additive"` or `"multiplicative"`.
+
+    Raises:
+        ArgumentError: the horizon is below 1.
+    """
+    if horizon < 1:
+        raise ArgumentError(f"horizon must be at least 1; got {horizon!r}")
+    level, trend, ring = states
+    steps = ops.arange(1, horizon + 1, dtype=level.dtype)
+    reach = ops.cumsum(ops.power(ops.cast(damping, level.dtype), steps), axis=-1)  # [H] or [B, H]
+    season = ops.take(ring, [h % ring.shape[-1] for h in range(horizon)], axis=-1)
+    return with_season(level + reach * trend, season, seasonal)
+
+
+def with_season(base: Any, season: Any, seasonal: Seasonal) -> Any:
+    """The line with its season."""
+    return base + season if seasonal == "additive" else base * season
+
+
+def neutral(zeros: list[Any], seasonal: Seasonal) -> list[Any]:
+    """The states of a series without features, from zeros: level 0, or 1, trend 0, factors 0, or 1."""
+    level, trend, ring = zeros
+    return zeros if seasonal == "additive" else [ops.ones_like(level), trend, ops.ones_like(ring)]
+
+
+def _check(season_length: Any, trend: Any, seasonal: Any) -> None:
+    if isinstance(season_length, bool) or not isinstance(season_length, int) or season_length < 1:
+        raise ArgumentError(
+            f"season_length must be a whole number of time steps, at least 1 (no season); got {season_length!r}"
+        )
+    _one_of("trend", trend, TRENDS)
+    _one_of("seasonal", seasonal, SEASONALS)
+
+
+def _without_matrices(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a cell that has neither a width of its own nor matrices."""
+    dropped = ("units", "kernel_initializer", "recurrent_initializer", "bias_initializer")
+    return {name: value for name, value in config.items() if name not in dropped}
 
 
 def _one_of(name: str, value: Any, known: tuple[str | None, ...]) -> None:

@@ -8,9 +8,15 @@ from typing import Any
 
 from forecast_kit.errors import ArgumentError, nearest
 from forecast_kit.nn.networks.base import Network, Seeds, Shapes, Window, build_network
+from forecast_kit.nn.networks.convolutional import Convolutional
+from forecast_kit.nn.networks.encoder_decoder import EncoderDecoder
+from forecast_kit.nn.networks.es_rnn import ESRNN
 from forecast_kit.nn.networks.recurrent import Recurrent
+from forecast_kit.nn.networks.segrnn import SegRNN
 
-NETWORKS: dict[str, type[Network]] = {kind.kind: kind for kind in (Recurrent,)}
+NETWORKS: dict[str, type[Network]] = {
+    kind.kind: kind for kind in (Recurrent, ESRNN, SegRNN, Convolutional, EncoderDecoder)
+}
 
 # What a user calls by name: the network, and what makes it that one.
 _SEASON = {"segment": "season"}
@@ -23,6 +29,11 @@ PRESETS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "min_lstm": ("recurrent", {"cell": "min_lstm", **_SEASON}),
     "bidirectional": ("recurrent", {"cell": "lstm", "bidirectional": True, **_SEASON}),
     "cnn_rnn": ("recurrent", {"cell": "gru", "filters": 32, "kernel_size": 5, **_SEASON}),
+    "es_rnn": ("es_rnn", {}),
+    "segrnn": ("segrnn", {}),
+    "tcn": ("tcn", {}),
+    "encoder_decoder": ("encoder_decoder", {}),
+    "recursive": ("encoder_decoder", {"decoding": "recursive"}),
 }
 
 
@@ -60,5 +71,6 @@ def make_network(spec: Network | str | Mapping[str, Any]) -> Network:
 
 
 __all__ = [
-    "NETWORKS", "PRESETS", "Network", "Recurrent", "Seeds", "Shapes", "Window", "build_network", "make_network",
+    "NETWORKS", "PRESETS", "Network", "Convolutional", "EncoderDecoder", "ESRNN", "Recurrent",
+    "SegRNN", "Seeds", "Shapes", "Window", "build_network", "make_network",
 ]  # fmt: skip

@@ -45,7 +45,7 @@ class Window:
         static: `[B, S]` static covariates; None without.
         raw_y: `[B, T]` the target before shift and scale.
         series: `[B]` the number of the series, from 1; 0 for one that was not there in training. None
-            unless the network asked for it.
+            unless the network asked for it and there were any.
         shapes: the sizes.
     """
 
@@ -105,6 +105,20 @@ class Network(ABC):
             ArgumentError: the sizes do not fit the network.
         """
 
+    def base(self, window: Window, state: Any) -> tuple[Any, Any]:
+        """The forecast `[B, H]` that the head corrects, and the unit `[B, H]` of both; None for none and for 1.
+
+        The unit is in units of the window. A network with another forecast than the look back's overrides it.
+
+        Args:
+            window: what the network read.
+            state: from `connect`.
+        """
+        if not self.lookback:
+            return None, None
+        shapes = window.shapes
+        return SeasonalLookback(shapes.season_length, shapes.horizon)(window.y, window.observed, state), None
+
     def describe(self) -> dict[str, Any]:
         """The mapping that `make_network` makes the network of, as JSON can hold it."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -128,7 +142,8 @@ def build_network(spec: Network, shapes: Shapes, head: Head, *, seed: int) -> ke
 
     Inputs, by the names in `forecast_kit.typing`: past_y, past_observed `[B, T]`, and where there are
     covariates past_x `[B, T, P]`, future_x `[B, H, K]`, static_x `[B, S]`, categories as codes; series
-    `[B]` where the network wants it. Output: `[B, H, K]` the head's parameters in the unit of past_y.
+    `[B]` where the network wants it and `shapes.series` is above 0. Output: `[B, H, K]` the head's
+    parameters in the unit of past_y.
 
     Raises:
         ArgumentError: the sizes do not fit the network, or its normalisation not the head.
@@ -151,7 +166,7 @@ def build_network(spec: Network, shapes: Shapes, head: Head, *, seed: int) -> ke
         if sizes:
             inputs[name] = keras.Input((*axes, len(sizes)), name=name)
             known[name] = OneHot(sizes)(inputs[name])
-    if spec.wants_series:
+    if spec.wants_series and shapes.series:
         inputs[fk.SERIES] = keras.Input((), dtype="int32", name=fk.SERIES)
     raw_y, observed = inputs[fk.PAST_Y], inputs[fk.PAST_OBSERVED]
     shift, scale = WindowScale(shapes.season_length, spec.normalize)(raw_y, observed)
@@ -164,8 +179,8 @@ def build_network(spec: Network, shapes: Shapes, head: Head, *, seed: int) -> ke
         inputs.get(fk.SERIES), shapes,
     )  # fmt: skip
     raw, state = spec.connect(window, head.width, Seeds(seed, spec.initializer))
-    base = SeasonalLookback(shapes.season_length, horizon)(y, observed, state) if spec.lookback else None
-    params = head.rescale(head(ops.cast(raw, "float32"), base), shift, scale)
+    base, unit = spec.base(window, state)
+    params = head.rescale(head(ops.cast(raw, "float32"), base), shift, scale if unit is None else scale * unit)
     return keras.Model(inputs, params, name=type(spec).__name__.lower())
 
 

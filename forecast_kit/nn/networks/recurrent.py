@@ -13,7 +13,7 @@ from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.blocks import TimePooling
 from forecast_kit.nn.cells import Cell, RecurrentDropout, Residual, Zoneout, check_cell, make_cell
 from forecast_kit.nn.networks.base import Network, Seeds, Shapes, Window
-from forecast_kit.nn.recurrent import bidirectional, recurrent
+from forecast_kit.nn.recurrent import recurrent
 
 POOLINGS = ("last", "mean", "max", "attention")
 
@@ -21,6 +21,8 @@ POOLINGS = ("last", "mean", "max", "attention")
 @dataclass(frozen=True)
 class Recurrent(Network):
     """A recurrent network: its state after the input window gives all steps of the horizon at once.
+
+    Its layers are named `encoder_...` and `decoder_...`, by which a fine-tuning can freeze them.
 
     Args:
         cell: what `forecast_kit.nn.cells.make_cell` knows: `"lstm"`, `"gru"`, `"rnn"`, `"peephole_lstm"`,
@@ -126,7 +128,9 @@ class Recurrent(Network):
         if window.static is not None:
             state = layers.Concatenate()([state, window.static])
         if self.hidden:
-            state = layers.Dense(self.hidden, activation="relu", kernel_initializer=seeds.next())(state)
+            state = layers.Dense(
+                self.hidden, activation="relu", kernel_initializer=seeds.next(), name="decoder_hidden"
+            )(state)
         return read_out(state, window, width, seeds), state
 
     def encode(self, window: Window, seeds: Seeds) -> Any:
@@ -134,8 +138,9 @@ class Recurrent(Network):
         x = window.channels  # [B, T, C]
         if self.filters:
             x = layers.Conv1D(
-                self.filters, self.kernel_size, padding="causal", activation="relu", kernel_initializer=seeds.next()
-            )(x)
+                self.filters, self.kernel_size, padding="causal", activation="relu", kernel_initializer=seeds.next(),
+                name="encoder_convolution",
+            )(x)  # fmt: skip
         steps = window.shapes.input_length // self.steps_at_once(window.shapes)
         x = layers.Reshape((steps, -1))(x)  # [B, T / segment, segment * channels]
         for k in range(self.layers):
@@ -143,13 +148,15 @@ class Recurrent(Network):
             x = self._layer(k, seeds, every=every)(x)
             if self.dropout:
                 x = layers.Dropout(self.dropout, seed=seeds.number())(x)
-        return x if self.pooling == "last" else TimePooling(self.pooling, seed=seeds.number())(x)
+        if self.pooling == "last":
+            return x
+        return TimePooling(self.pooling, seed=seeds.number(), name="encoder_pooling")(x)
 
     def _layer(self, k: int, seeds: Seeds, *, every: bool) -> keras.layers.Layer:
-        cell = self._cell(k, seeds)
+        cell, name = self._cell(k, seeds), f"encoder_{k}"
         if self.bidirectional:
-            return bidirectional(cell, return_sequences=every)
-        return recurrent(cell, return_sequences=every, dilation=self.dilations[k] if self.dilations else 1)
+            return layers.Bidirectional(recurrent(cell, return_sequences=every), name=name)
+        return recurrent(cell, return_sequences=every, dilation=self.dilations[k] if self.dilations else 1, name=name)
 
     def _cell(self, k: int, seeds: Seeds) -> Cell:
         try:
@@ -171,11 +178,11 @@ class Recurrent(Network):
 def read_out(state: Any, window: Window, width: int, seeds: Seeds) -> Any:
     """`[B, H, width]` all steps of the horizon from one state `[B, U]` and the known-future covariates."""
     horizon = window.shapes.horizon
-    raw = layers.Dense(horizon * width, kernel_initializer=seeds.next("small"))(state)
+    raw = layers.Dense(horizon * width, kernel_initializer=seeds.next("small"), name="decoder_steps")(state)
     raw = layers.Reshape((horizon, width))(raw)
     if window.future is None:
         return raw
-    context = layers.Dense(horizon * 8, kernel_initializer=seeds.next())(state)
+    context = layers.Dense(horizon * 8, kernel_initializer=seeds.next(), name="decoder_context")(state)
     each = layers.Concatenate()([layers.Reshape((horizon, 8))(context), window.future])
-    each = layers.Dense(64, activation="relu", kernel_initializer=seeds.next())(each)
-    return raw + layers.Dense(width, kernel_initializer=seeds.next("small"))(each)
+    each = layers.Dense(64, activation="relu", kernel_initializer=seeds.next(), name="decoder_future")(each)
+    return raw + layers.Dense(width, kernel_initializer=seeds.next("small"), name="decoder_correction")(each)

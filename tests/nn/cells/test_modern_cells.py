@@ -20,7 +20,8 @@ from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.cells.base import Cell
 from forecast_kit.nn.cells.minimal import MGUCell, MinGRUCell, MinLSTMCell
 from forecast_kit.nn.cells.normalized import LayerNormGRUCell, LayerNormLSTMCell, SLSTMCell
-from forecast_kit.nn.cells.smoothing import HoltWintersCell
+from forecast_kit.nn.cells.smoothing import HoltWintersCell, SmoothingCell, ahead, rate_names
+from forecast_kit.nn.recurrent import recurrent
 
 U, F = 3, 2
 
@@ -460,6 +461,83 @@ def test_a_multiplicative_season_of_nothing_but_zeros_stays_finite(m: int) -> No
         assert np.isfinite(gradient.numpy())
 
 
+# ---- the smoother whose parameters are inputs
+
+FORMS = [(4, "damped", "additive"), (4, None, "multiplicative"), (3, "additive", "additive"), (1, None, "additive")]
+every_form = pytest.mark.parametrize(("m", "trend", "seasonal"), FORMS)
+
+
+def with_rates(
+    m: int, trend: str | None, rng: np.random.Generator, steps: int = 11
+) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
+    """Series, which of their steps were observed, and rates of their own `[B, T, 2 + R]`; the logits of these."""
+    y = series(rng, batch=4, steps=steps)
+    logits = [{name: rng.normal() for name in rate_names(m, trend)} for _ in y]
+    rates = np.array([[oracles.s(v) for v in one.values()] for one in logits])
+    every = np.repeat(rates[:, None], steps, axis=1)
+    return np.concatenate([np.stack([y, rng.random(y.shape) < 0.7], -1), every], -1), logits
+
+
+@every_form
+def test_a_smoother_takes_each_series_own_rates(m: int, trend: str | None, seasonal: str) -> None:
+    x, logits = with_rates(m, trend, np.random.default_rng(21))
+    cell = SmoothingCell(m, trend=trend, seasonal=seasonal, dtype="float64")
+    parts, states = run(cell, x)
+    for k, w in enumerate(logits):
+        answers = [
+            oracles.holt_winters(x[k : k + 1, :t, :2], w, season_length=m, trend=trend, seasonal=seasonal)
+            for t in range(x.shape[1] + 1)
+        ]
+        for t in range(x.shape[1]):
+            assert parts[k, t, 0] == pytest.approx(answers[t + 1][1][0][0, 0], rel=1e-12)  # the level after step t
+            assert parts[k, t, 1] == pytest.approx(answers[t][1][2][0, 0], rel=1e-12)  # the factor before it
+        finals_agree([state[k : k + 1] for state in states], answers[-1][1], rtol=1e-12, atol=1e-12)
+        damping = oracles.s(w["phi"]) if trend == "damped" else 1.0 if trend else 0.0
+        tensors = [ops.convert_to_tensor(state[k : k + 1]) for state in states]
+        got = ahead(tensors, damping, horizon=1, seasonal=seasonal)
+        assert float(got[0, 0]) == pytest.approx(answers[-1][0][0, -1, 0], rel=1e-12)
+
+
+@every_form
+def test_gradients_reach_the_rates(m: int, trend: str | None, seasonal: str) -> None:
+    x, _ = with_rates(m, trend, np.random.default_rng(22), steps=6)
+    cell = SmoothingCell(m, trend=trend, seasonal=seasonal, dtype="float64")
+    layer = recurrent(cell, return_sequences=True, return_state=True)
+
+    def total(x: Any) -> Any:
+        parts, level, trend, ring = layer(x, initial_state=cell.get_initial_state(len(x)))
+        return ops.sum(ops.sin(parts)) + ops.sum(level * trend) + ops.sum(ring)
+
+    tensor = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        loss = total(tensor)
+    found = tape.gradient(loss, tensor).numpy()
+    for channel in range(2, x.shape[2]):  # the rates
+        step = np.zeros_like(x)
+        step[1, 3, channel] = 1e-6
+        wanted = float(total(tf.constant(x + step)) - total(tf.constant(x - step))) / 2e-6
+        assert found[1, 3, channel] == pytest.approx(wanted, rel=1e-6, abs=1e-8)
+
+
+@every_form
+def test_a_smoother_is_the_same_on_every_route(m: int, trend: str | None, seasonal: str) -> None:
+    x, _ = with_rates(m, trend, np.random.default_rng(23))
+    cell = SmoothingCell(m, trend=trend, seasonal=seasonal, dtype="float64")
+    layers = [recurrent(cell, return_sequences=True, return_state=True, route=route) for route in ("scan", "kernel")]
+    for a, b in zip(*(layer(tf.constant(x)) for layer in layers), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_smoother_without_weights_returns_from_its_configuration() -> None:
+    cell = SmoothingCell(4, trend="damped", seasonal="multiplicative")
+    again = SmoothingCell.from_config(cell.get_config())
+    assert again.get_config() == cell.get_config()
+    assert again.rates == ("alpha", "beta", "gamma", "phi")
+    assert tuple(recurrent(cell)(ops.ones((2, 5, 6))).shape) == (2, 2)
+    assert cell.weights == []
+
+
 # ---- configuration, errors, dtypes, composition, files
 
 
@@ -501,6 +579,12 @@ def test_a_season_must_have_a_positive_whole_number_of_steps(season_length: Any)
         (lambda: HoltWintersCell(4, seasonal=None), r"seasonal must be one of .*; got None"),
         (lambda: SLSTMCell(4, forget_gate="sigmod"), r"forget_gate must be one of .*Did you mean 'sigmoid'"),
         (lambda: LayerNormGRUCell(4, epsilon=0.0), r"epsilon must be above 0.*got 0.0"),
+        (lambda: SmoothingCell(4, trend="dampd"), r"trend must be one of .*Did you mean 'damped'"),
+        (lambda: SmoothingCell(0), "season_length must be a whole number"),
+        (
+            lambda: SmoothingCell(4, trend=None).build((None, 3)),
+            "takes 4 channels, y, observed and .* alpha, gamma; got 3",
+        ),
         (lambda: HoltWintersCell(4).build((None, 3)), r"one channel, y, or two, y and observed; got 3"),
         (lambda: HoltWintersCell(4).initial_states(np.zeros((2, 3))), r"at least one season, T >= 4; got .*\(2, 3\)"),
         (lambda: HoltWintersCell(4).ahead([], {}, horizon=0), r"horizon must be at least 1; got 0"),

@@ -1,0 +1,69 @@
+"""A forecaster to begin with: what served best on public panels, chosen by the season and size of a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from forecast_kit.core.forecaster import Forecaster
+from forecast_kit.data.panel import Panel
+from forecast_kit.errors import ArgumentError
+from forecast_kit.models.ensemble import Ensemble
+from forecast_kit.models.neural import LEVELS, NeuralForecaster
+from forecast_kit.models.variations import variations
+
+_LONGEST = 52  # steps of input where there is no season
+
+
+def recommended(
+    panel: Panel, horizon: int, *, levels: Sequence[float] = LEVELS, members: int = 3, seed: int = 0
+) -> Forecaster:
+    """A forecaster for panels like this one, not fitted: GRUs that read a season at a time, the median of several.
+
+    The rules look at the season and at how long and how many the series are, never at how well anything
+    forecasts. They were chosen on the training parts of public sets; `tests/benchmarks/bench_accuracy.py`
+    measures what they are worth on the test parts. Targets that are nowhere negative are taken in logarithms,
+    the input is 2 to 7 seasons as the series' length allows, and the loss is relative to each window's scale.
+    How long to train differs most between panels: the last horizon of each series is held out to find the best
+    number of steps, up to 1,500, and then each network is trained again on everything for as many.
+
+    Args:
+        panel: the training part.
+        horizon: steps ahead, H.
+        levels: quantile probabilities to learn.
+        members: networks with seeds of their own, whose forecasts' median is taken; 1 for a single network.
+        seed: of the first; the others have the next ones.
+
+    Raises:
+        ArgumentError: members is not a whole number of at least 1, or another argument is out of range.
+
+    >>> from forecast_kit.data.datasets import load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> model = recommended(panel, 12, members=1)
+    >>> model.input_length, model.transform
+    (36, ('log1p', 'standard'))
+    """
+    if not isinstance(members, int) or members < 1:
+        raise ArgumentError(f"members must be a whole number, at least 1; got {members!r}")
+    length = _input_length(panel, horizon)
+    judged = panel.lengths >= 2 * horizon + panel.season_length  # what holding out a horizon takes
+    known = {"validation": 1, "refit": True} if judged.mean() >= 0.5 else {}
+    positive = bool((panel.y[panel.observed] >= 0).all())
+    model = NeuralForecaster(
+        "gru", horizon=horizon, input_length=length, levels=levels,
+        transform=("log1p", "standard") if positive else ("standard",),
+        training={"relative_loss": True, "average": 0.99, "seed": seed, **known},
+    )  # fmt: skip
+    if members == 1:
+        return model
+    return Ensemble(variations(model, training__seed=range(seed, seed + members)), combine="median", horizon=horizon)
+
+
+def _input_length(panel: Panel, horizon: int) -> int:
+    """Seasons enough to see what repeats, and few enough that the series still hold many windows."""
+    m, typical = panel.season_length, int(np.median(panel.lengths))
+    if m == 1:
+        return int(np.clip(typical // 3, min(2 * horizon, _LONGEST), _LONGEST))
+    least = 3 if 3 * m + horizon <= typical else 2
+    return m * int(np.clip(typical // (4 * m), least, 7))

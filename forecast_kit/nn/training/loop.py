@@ -1,0 +1,267 @@
+"""The training itself: rounds of steps, and between them judging, keeping and stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from forecast_kit.errors import ArgumentError, TrainingError
+from forecast_kit.nn.feeding import Draw, Example, Stretches
+from forecast_kit.nn.heads import Head
+from forecast_kit.nn.training.faults import describe_fault, find_fault
+from forecast_kit.nn.training.objective import Objective
+from forecast_kit.nn.training.optimizers import averages_of, make_optimizer
+from forecast_kit.nn.training.spec import TrainingSpec
+from forecast_kit.nn.training.state import Best, Checkpoint, State, are_finite, put, take
+from forecast_kit.typing import Batch, Floats
+
+OnStep = Callable[[int, dict[str, float]], None]
+LONGEST = 256  # steps at most between two points to which a training can go back
+
+
+class Training:
+    """A network in training: `run` trains it, in place, and it stays usable wherever that ends.
+
+    After every round of steps the weights are judged on held-out windows, where there are any, and the
+    state of the training is left in the checkpoint. At the end, also where Ctrl-C ends it, the network
+    has the weights that were best on the held-out windows, or the last ones; with `average` the averages
+    stand for the weights in all this. What a round does depends on the state before it and on the
+    numbers of its steps alone, so a training that is resumed ends as one that was never broken off.
+
+    Args:
+        model: from `build_network`.
+        head: whose loss to take.
+        draw: gives batch `k`: inputs by name, targets `[B, H, 1]`, weights `[B, H]`.
+        spec: how.
+        steps: over which the learning rate runs its course; by default `spec.steps`.
+        until: stops after so many of them; by default after all.
+        held: windows to judge by, in batches.
+        on_step: called every few steps with their number and the mean loss of the round so far (`loss`), and
+            at the end of a round with the loss on held-out windows (`val_loss`).
+        checkpoint: where the state is left and looked for.
+
+    Attributes:
+        curve: `[n, 3]` of each evaluation the step, the mean loss of the round of steps that ended there, and
+            the loss on held-out windows (NaN without).
+        best: the step whose weights were best on held-out windows; None without.
+        step: steps done.
+        planned: steps over which the learning rate runs its course.
+        total: steps that it takes in all, as far as is known; less than it set out for once it has stopped early.
+
+    Raises:
+        ArgumentError: the spec does not fit the network, or there is nothing to be patient with.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        head: Head,
+        draw: Draw,
+        spec: TrainingSpec,
+        *,
+        steps: int | None = None,
+        until: int | None = None,
+        held: Sequence[Example] = (),
+        on_step: OnStep | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        if spec.patience is not None and not held:
+            raise ArgumentError("patience needs held-out windows to judge by; set validation=1 or more, or give "
+                                "fit a panel of later rows as validation=")  # fmt: skip
+        if not model.trainable_variables:
+            raise ArgumentError("there is nothing to train: every layer with weights is frozen")
+        self._spec, self._draw, self._held, self._on_step = spec, draw, held, on_step or (lambda step, logs: None)
+        self._steps = spec.steps if steps is None else steps
+        self._last = self._steps if until is None else until
+        self._objective = Objective(model, head, spec)
+        self._optimizer = make_optimizer(spec, self._steps, model.trainable_variables)
+        self._sources, self._checkpoint = Stretches(draw), checkpoint
+        # A round is as long as to have the spec's number of evaluations, in whole executions.
+        self._execution = 1 if keras.backend.backend() == "torch" else min(spec.steps_per_execution, self._last)
+        self._every = self._execution * math.ceil(self._steps / spec.evaluations / self._execution)
+        self._state = State(0, *self._taken())
+
+    @property
+    def curve(self) -> Floats:
+        """See the class."""
+        return np.array(self._state.curve, np.float64).reshape(-1, 3)
+
+    @property
+    def best(self) -> int | None:
+        """See the class."""
+        return None if self._state.best is None else self._state.best.step
+
+    @property
+    def step(self) -> int:
+        """See the class."""
+        return self._state.step
+
+    @property
+    def planned(self) -> int:
+        """See the class."""
+        return self._steps
+
+    @property
+    def total(self) -> int:
+        """See the class."""
+        return self._state.step if self._state.done else self._last
+
+    def run(self) -> None:
+        """Trains to the end, or to where it stops early.
+
+        Raises:
+            TrainingError: the loss is no longer a number; the network has the weights from before.
+            KeyboardInterrupt: came from outside; the network has the best weights so far.
+            ArgumentError, ArtifactError: the checkpoint is of another training, or damaged.
+        """
+        self._resume()
+        self._objective.compile(
+            optimizer=self._optimizer,
+            steps_per_execution=self._execution,
+            # On TensorFlow a step of a small network, compiled whole, gains nothing and starts 2 s later; JAX without
+            # compilation was twenty times slower.
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        try:
+            while not self._state.done:
+                self._round()
+        except KeyboardInterrupt:
+            self._keep()
+            raise
+        self._keep()
+
+    def _resume(self) -> None:
+        """Goes back to where the checkpoint was left."""
+        state = None if self._checkpoint is None else self._checkpoint.read()
+        if state is None:
+            return
+        self._put(state)
+        self._state = state
+
+    def _round(self) -> None:
+        """The steps up to the next point to which the training can go back, and what is to be done there."""
+        begin, loss = self._state.step, math.nan
+        end = self._next_stop(begin)
+        watch = _Watch(begin, end, self._on_step)
+        loss = self._fit(begin, end, watch)
+        weights, optimizer = self._taken()
+        if not (math.isfinite(loss) and are_finite(weights)):
+            raise self._fault(begin, end, loss)
+        best, curve, logs = self._state.best, self._state.curve, {"loss": loss}
+        if end % self._every == 0 or end == self._last:
+            held = self._judge() if self._held else math.nan
+            curve = (*curve, (end, loss, held))
+            if self._held:
+                logs["val_loss"] = held
+            if held < (math.inf if best is None else best.loss):
+                best = Best(end, held, self._finished())
+        done = end == self._last or self._is_stale(best, curve)
+        self._state = State(end, weights, optimizer, best, curve, done)
+        if self._checkpoint is not None:
+            self._checkpoint.write(self._state)
+        self._on_step(end, logs)
+
+    def _next_stop(self, begin: int) -> int:
+        """The step at which the round from there on ends."""
+        piece = self._execution * math.ceil(min(self._every, LONGEST) / self._execution)
+        evaluation = begin - begin % self._every + self._every
+        return min(begin + piece, evaluation, self._last)
+
+    def _fit(self, begin: int, end: int, *callbacks: keras.callbacks.Callback) -> float:
+        """Does these steps; their mean loss."""
+        history = self._objective.fit(self._sources(begin, end), shuffle=False, verbose=0, callbacks=list(callbacks))
+        return float(history.history["loss"][0])
+
+    def _judge(self) -> float:
+        """The loss on the held-out windows, of the averages where there are any."""
+        trained, averages = self._optimized()
+        kept = take(trained) if averages else []
+        put(trained[: len(averages)], take(averages))
+        try:
+            return self._objective.score(self._held)
+        finally:
+            put(trained[: len(kept)], kept)
+
+    def _is_stale(self, best: Best | None, curve: Sequence[tuple[int, float, float]]) -> bool:
+        since = sum(step > (0 if best is None else best.step) for step, _, _ in curve)
+        return self._spec.patience is not None and since >= self._spec.patience
+
+    def _keep(self) -> None:
+        """Gives the network the weights to be kept."""
+        best = self._state.best
+        try:
+            put(self._objective.variables, self._finished() if best is None else best.weights)
+        except RuntimeError:  # JAX was interrupted in a step and has given the weights away
+            self._put(self._state)
+            put(self._objective.variables, self._finished())
+
+    def _finished(self) -> list[np.ndarray]:
+        """The network's weights as they would be kept now: averages in the place of what is averaged."""
+        trained, averages = self._optimized()
+        places = {id(variable): average for variable, average in zip(trained, averages, strict=False)}
+        return take(places.get(id(variable), variable) for variable in self._objective.variables)
+
+    def _optimized(self) -> tuple[list[keras.Variable], list[keras.Variable]]:
+        return self._objective.trainable_variables, averages_of(self._optimizer)
+
+    def _taken(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return take(self._objective.variables), take(self._optimizer.variables)
+
+    def _put(self, state: State) -> None:
+        put(self._objective.variables, state.weights)
+        put(self._optimizer.variables, state.optimizer)
+
+    def _fault(self, begin: int, end: int, loss: float) -> TrainingError:
+        """What to say of a round in which the loss became no number."""
+        self._put(self._state)
+
+        def replay() -> Iterator[tuple[int, float]]:
+            for step in range(begin, end):
+                yield step, self._fit(step, step + 1)
+
+        fault = find_fault(replay(), self._objective)
+        if fault is None:
+            return TrainingError(f"the loss became {loss} between step {begin + 1} and {end} of {self._steps}, and did "
+                                 f"not when they were done again; lower learning_rate or clip_norm")  # fmt: skip
+        return describe_fault(fault, self._objective, self._draw, self._steps)
+
+
+def train(
+    model: keras.Model, head: Head, draw: Draw, spec: TrainingSpec, *, on_step: OnStep | None = None, **options: Any
+) -> Training:
+    """Trains the model in place, and returns what there is to tell of it; see `Training` for arguments and errors."""
+    training = Training(model, head, draw, spec, on_step=on_step, **options)
+    training.run()
+    return training
+
+
+def apply(model: keras.Model, batch: Batch, size: int = 1024) -> Floats:
+    """`[N, H, K]` the network's output, `size` windows at a time.
+
+    Called directly: a compiled `predict` would be traced anew for every model and used once.
+    """
+    count = len(next(iter(batch.values())))
+    parts = [
+        model({name: array[k : k + size] for name, array in batch.items()}, training=False)
+        for k in range(0, count, size)
+    ]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float64)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Reports progress within a round, and ends the round when the loss is no longer a number."""
+
+    def __init__(self, begin: int, end: int, on_step: OnStep) -> None:
+        super().__init__()
+        self._begin, self._end, self._on_step = begin, end, on_step
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        loss, done = float((logs or {})["loss"]), self._begin + batch + 1
+        if not math.isfinite(loss):
+            self._model.stop_training = True  # `self.model` would have JAX bring all weights back
+        elif done < self._end:  # the end of a round is reported when it has been judged
+            self._on_step(done, {"loss": loss})
