@@ -90,6 +90,8 @@ class TemporalAttention(keras.layers.Layer):
             query = ops.expand_dims(ops.matmul(queries, self.query_kernel), 2)  # [B, S, 1, W]
             key = ops.expand_dims(ops.matmul(memory, self.memory_kernel), 1)  # [B, 1, N, W]
             scores = ops.sum(ops.tanh(query + key) * self.context, axis=-1)
+        # The shape is stated for TensorFlow's cost model, which loses it in compiled loops and says so on stderr.
+        scores = ops.reshape(scores, (-1, ops.shape(queries)[1], ops.shape(memory)[1]))
         return ops.softmax(ops.cast(scores, keras.backend.result_type(scores.dtype, "float32")), axis=-1)
 
     def get_config(self) -> dict[str, Any]:

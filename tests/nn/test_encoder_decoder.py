@@ -246,7 +246,11 @@ def following(k: int) -> tuple[dict[str, Array], Array, Array]:
     for h in range(H):
         last = target[:, h, 0] = 0.5 * last + 0.5 * x[:, h, 0]
     inputs = {fk.PAST_Y: y, fk.PAST_OBSERVED: np.ones_like(y), fk.FUTURE_X: x}
-    return {name: a.astype(np.float32) for name, a in inputs.items()}, target.astype(np.float32), np.ones((32, H))
+    return (
+        {name: a.astype(np.float32) for name, a in inputs.items()},
+        target.astype(np.float32),
+        np.ones((32, H), np.float32),
+    )
 
 
 @pytest.mark.parametrize("way", [WAYS["direct"], WAYS["recursive"]], ids=["direct", "recursive"])

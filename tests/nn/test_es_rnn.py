@@ -345,7 +345,7 @@ def test_a_short_training_beats_the_smoothing_alone(seasonal: str) -> None:
     untrained = build_network(spec, SIZES, PointHead(), seed=0)
     model, _ = trained(spec, chosen, steps=256, learning_rate=1e-2)
     errors = [np.abs(apply(one, batch)[..., 0] - target[..., 0]).mean() for one in (untrained, model)]
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.2 * errors[0]
 
 
 def test_levels_that_wander_are_followed_faster_than_those_that_stand_still() -> None:
@@ -361,15 +361,14 @@ def test_levels_that_wander_are_followed_faster_than_those_that_stand_still() ->
 
 
 def test_a_penalty_smooths_the_level() -> None:
-    alphas = []
+    alphas, first_losses = [], []
     for penalty in (0.0, 30.0):
-        model, losses = trained(
-            spec_of("additive", dilations=SHORT, level_penalty=penalty), draw_of("levels"), steps=64
-        )
+        spec = spec_of("additive", dilations=SHORT, level_penalty=penalty)
+        model, losses = trained(spec, draw_of("levels"), steps=64, learning_rate=2e-2)
         alphas.append(rates_of(smoothing_of(model), 0)["alpha"])
-        alphas.append(losses[0])
-    assert alphas[2] < alphas[0] - 0.02
-    assert alphas[3] > 2.0 * alphas[1]  # it is part of the loss that is minimised
+        first_losses.append(losses[0])
+    assert alphas[1] < alphas[0] - 0.05
+    assert first_losses[1] > 2.0 * first_losses[0]  # it is part of the loss that is minimised
 
 
 @pytest.mark.parametrize("seasonal", ["additive", "multiplicative"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras import ops
 
+from forecast_kit.errors import ArgumentError
+from forecast_kit.nn.heads import make_head
 from forecast_kit.nn.heads.quantile import QuantileHead, interpolate_levels
 
 LEVELS = (0.1, 0.25, 0.5, 0.9, 0.975)
@@ -52,3 +55,13 @@ def test_asked_levels_are_interpolated_between_trained_ones() -> None:
     got = interpolate_levels(quantiles, (0.1, 0.5, 0.9), (0.1, 0.3, 0.5, 0.6, 0.9))
     np.testing.assert_allclose(got[0, 0], [10, 15, 20, 25, 40])
     assert interpolate_levels(quantiles, (0.1, 0.5, 0.9), ()).shape == (1, 1, 0)
+
+
+def test_heads_are_made_by_name_and_refuse_what_they_do_not_take() -> None:
+    assert make_head("point", loss="huber", delta=2.0).delta == 2.0
+    with pytest.raises(ArgumentError, match="head must be one of quantile, .* Did you mean 'normal'"):
+        make_head("norml")
+    with pytest.raises(ArgumentError, match="head 'normal' has no option 'min_scal'; it has min_scale. Did you mean"):
+        make_head("normal", min_scal=1.0)
+    with pytest.raises(ArgumentError, match="head 'negative_binomial' has no option 'name'; it has none"):
+        make_head("negative_binomial", name="counts")

@@ -95,7 +95,7 @@ found = {}
 for name, devices in (("one", 1), ("two", 2), ("all", "all")):
     for kind in ("dense", "gru"):
         # Clipping is at work, averages are kept, and targets are missing where one half of the batch has most of them.
-        spec = TrainingSpec(steps=40, evaluations=4, learning_rate=0.02, device="cpu", devices=devices, clip_norm=0.05,
+        spec = TrainingSpec(steps=40, evaluations=8, learning_rate=0.02, device="cpu", devices=devices, clip_norm=0.05,
                             average=0.8, weight_decay=0.1, steps_per_execution=5)
         head = median()
 

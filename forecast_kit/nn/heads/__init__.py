@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from forecast_kit.errors import ArgumentError, nearest
@@ -17,7 +18,7 @@ HEADS: dict[str, type[Head]] = {
 }  # fmt: skip
 
 
-def make_head(name: str, **options: Any) -> Head:
+def make_head(name: str, /, **options: Any) -> Head:
     """The head of that name.
 
     Args:
@@ -32,6 +33,11 @@ def make_head(name: str, **options: Any) -> Head:
     """
     if name not in HEADS:
         raise ArgumentError(f"head must be one of {', '.join(HEADS)}; got {name!r}.{nearest(str(name), list(HEADS))}")
+    takes = [key for key in inspect.signature(HEADS[name]).parameters if key != "kwargs"]
+    for key in options:
+        if key not in takes:
+            raise ArgumentError(f"head {name!r} has no option {key!r}; it has {', '.join(takes) or 'none'}."
+                                f"{nearest(key, takes)}")  # fmt: skip
     return HEADS[name](**options)
 
 

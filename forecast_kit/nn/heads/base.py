@@ -18,8 +18,8 @@ class Head(keras.layers.Layer):
 
     A network gives K raw outputs a step, without bounds, in units of the window (shifted and scaled);
     `call` makes parameters of them, `rescale` takes these back to the unit of the target, and `loss`
-    judges them there. These three are functions of tensors. `center`, `quantile` and `sample` are for
-    forecasts, on NumPy's arrays, in `float64`.
+    judges them there. These three are functions of tensors. `center` and `quantile` are for forecasts, on
+    NumPy's arrays, in `float64`.
 
     A subclass writes all of them that it has; a head without quantiles leaves `quantile` as it is.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import keras
 
@@ -39,14 +41,21 @@ def on_devices(spec: TrainingSpec) -> Iterator[None]:
     if keras.backend.backend() != "tensorflow":
         raise ArgumentError(f"devices={spec.devices!r} shares batches by TensorFlow, the backend is "
                             f"{keras.backend.backend()}; take devices=1, or KERAS_BACKEND=tensorflow")  # fmt: skip
-    import tensorflow as tf
-
     chosen = _several(spec)
     if spec.batch_size % len(chosen):
         raise ArgumentError(f"batch_size must be a multiple of the {len(chosen)} devices that share each batch; "
                             f"got {spec.batch_size}")  # fmt: skip
-    with tf.distribute.MirroredStrategy(chosen).scope():
+    with _strategy(tuple(chosen)).scope():
         yield
+
+
+@cache
+def _strategy(devices: tuple[str, ...]) -> Any:
+    """What shares batches between these devices: one for a process, for a second one numbers its messages anew."""
+    import tensorflow as tf
+
+    reduce = tf.distribute.ReductionToOneDevice() if devices[0].startswith("cpu") else None
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduce)
 
 
 def _single(name: str) -> str:

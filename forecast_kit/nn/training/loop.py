@@ -80,8 +80,10 @@ class Training:
         self._objective = Objective(model, head, spec)
         self._optimizer = make_optimizer(spec, self._steps, model.trainable_variables)
         self._sources, self._checkpoint = Stretches(draw), checkpoint
+        # PyTorch knows no loop in a graph, and several devices fail in one: TensorFlow 2.21 loses tensors there.
+        single = keras.backend.backend() == "torch" or spec.devices != 1
+        self._execution = 1 if single else min(spec.steps_per_execution, self._last)
         # A round is as long as to have the spec's number of evaluations, in whole executions.
-        self._execution = 1 if keras.backend.backend() == "torch" else min(spec.steps_per_execution, self._last)
         self._every = self._execution * math.ceil(self._steps / spec.evaluations / self._execution)
         self._state = State(0, *self._taken())
 

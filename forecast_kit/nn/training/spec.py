@@ -55,7 +55,8 @@ class TrainingSpec:
         evaluations: how often in a training the held-out windows are judged, 20.
         refit: whether, with `validation`, it is trained again from the start on everything, for as many steps as
             were best.
-        steps_per_execution: steps between two returns to Python, 16. Speed alone depends on it.
+        steps_per_execution: steps between two returns to Python, 16. Speed alone depends on it; with PyTorch and
+            with several devices it is 1.
         progress: `"bar"`, `"log"` (a line for each evaluation), `"none"`; `"auto"` is a bar in a terminal or
             notebook, else lines where logging is at INFO, and nothing where a callback is told.
 
