@@ -229,7 +229,11 @@ def lines(k: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Straight lines with a slope of their own: the next values are known."""
     slope = np.random.default_rng(k).normal(size=(32, 1))
     y = (slope * np.arange(14)).astype(np.float32)
-    return {fk.PAST_Y: y[:, :12], fk.PAST_OBSERVED: np.ones((32, 12), np.float32)}, y[:, 12:, None], np.ones((32, 2))
+    return (
+        {fk.PAST_Y: y[:, :12], fk.PAST_OBSERVED: np.ones((32, 12), np.float32)},
+        y[:, 12:, None],
+        np.ones((32, 2), np.float32),
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"pooling": "attention", "normalization": "weight"}], ids=["last", "all"])

@@ -172,7 +172,7 @@ def test_without_the_network_the_forecast_is_that_of_the_smoothing(m: int, seaso
 def test_the_network_reads_what_level_and_season_leave(m: int, seasonal: str, trend: str | None) -> None:
     y, seen = windows(np.random.default_rng(2), seasonal)
     layer = Smoothing(m, H, seasonal=seasonal, trend=trend, alpha=0.4)
-    rest, _ = layer(*map(ops.convert_to_tensor, inputs(y, seen).values()))
+    rest, *_ = layer(*map(ops.convert_to_tensor, inputs(y, seen).values()))
     assert rates_of(layer, 0)["alpha"] == pytest.approx(0.4)
     for k in np.flatnonzero(seen.any(axis=1)):
         levels, seasons, _ = naive_smoothing(y[k], seen[k], rates_of(layer, 0), m, seasonal, trend)

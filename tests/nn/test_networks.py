@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from keras import ops
 
 from forecast_kit import typing as fk
 from forecast_kit.errors import ArgumentError
-from forecast_kit.nn.heads import QuantileHead
+from forecast_kit.nn.heads import HEADS, QuantileHead, make_head
 from forecast_kit.nn.networks import (
     ESRNN,
     NETWORKS,
@@ -83,6 +84,26 @@ def test_output_is_ordered_quantiles_of_every_step(spec: Network, shapes: Shapes
     got = apply(build_network(spec, shapes, HEAD, seed=0), batch(shapes))
     assert got.shape == (5, 6, 3)
     assert (np.diff(got, axis=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("spec", NETWORKS_TO_TEST.values(), ids=NETWORKS_TO_TEST)
+def test_a_window_is_forecast_alike_alone_and_among_as_many_as_the_horizon_has_steps(spec: Network) -> None:
+    """As many windows as steps: Keras under TensorFlow then takes what belongs to a window for a step's bias."""
+    model = build_network(spec, SHAPES, HEAD, seed=0)
+    one = batch(SHAPES, rows=SHAPES.horizon)
+    one[fk.PAST_Y] += 10.0 * np.arange(SHAPES.horizon, dtype=np.float32)[:, None]
+    alone = [apply(model, {name: array[k : k + 1] for name, array in one.items()}) for k in range(SHAPES.horizon)]
+    np.testing.assert_allclose(apply(model, one), np.concatenate(alone), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_is_rescaled_window_by_window(name: str) -> None:
+    head, rng = make_head(name), np.random.default_rng(4)
+    params = ops.convert_to_numpy(head(rng.normal(size=(6, 6, head.width)).astype(np.float32)))
+    shift, scale = (np.abs(rng.normal(size=(6, 1))).astype(np.float32) for _ in range(2))
+    whole = ops.convert_to_numpy(head.rescale(params, shift, scale))
+    alone = [ops.convert_to_numpy(head.rescale(params[[k]], shift[[k]], scale[[k]])) for k in range(6)]
+    np.testing.assert_allclose(whole, np.concatenate(alone), rtol=1e-6)
 
 
 @pytest.mark.parametrize("spec", NETWORKS_TO_TEST.values(), ids=NETWORKS_TO_TEST)

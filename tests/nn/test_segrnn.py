@@ -228,7 +228,11 @@ def waves(k: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     level, height = rng.normal(size=(32, 1)), rng.uniform(0.5, 2.0, (32, 1))
     steps = np.arange(22) + rng.integers(0, 4, (32, 1))
     y = (level + height * np.array([0.0, 1.0, 0.5, -1.0])[steps % 4]).astype(np.float32)
-    return {fk.PAST_Y: y[:, :16], fk.PAST_OBSERVED: np.ones((32, 16), np.float32)}, y[:, 16:, None], np.ones((32, 6))
+    return (
+        {fk.PAST_Y: y[:, :16], fk.PAST_OBSERVED: np.ones((32, 16), np.float32)},
+        y[:, 16:, None],
+        np.ones((32, 6), np.float32),
+    )
 
 
 def of_series(k: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -237,7 +241,7 @@ def of_series(k: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     number = rng.integers(1, 4, 32).astype(np.int32)
     window = {fk.PAST_Y: np.zeros((32, 16), np.float32), fk.PAST_OBSERVED: np.ones((32, 16), np.float32)}
     target = np.array([2.0, -1.0, 4.0], np.float32)[number - 1, None, None].repeat(6, axis=1)
-    return {**window, fk.SERIES: number}, target, np.ones((32, 6))
+    return {**window, fk.SERIES: number}, target, np.ones((32, 6), np.float32)
 
 
 @pytest.mark.parametrize(

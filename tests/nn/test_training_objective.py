@@ -41,7 +41,7 @@ def batch(seed: int = 0) -> tuple[Any, np.ndarray, np.ndarray]:
 
 def loss_of(objective: Objective, x: Any, y: np.ndarray, w: np.ndarray) -> float:
     x = {name: keras.ops.convert_to_tensor(array) for name, array in x.items()}
-    return float(objective.compute_loss(x, y, objective(x, training=True), w))
+    return float(keras.ops.convert_to_numpy(objective.compute_loss(x, y, objective(x, training=True), w)))
 
 
 @pytest.mark.parametrize("weights", [None, "linear", (0.0, 3.0)])

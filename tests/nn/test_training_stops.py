@@ -18,6 +18,7 @@ def noise(seed: int) -> Example:
     """Windows whose targets have nothing to do with them: to learn them is to learn them by heart."""
     rng = np.random.default_rng(seed)
     x, y, w = draw(seed)
+    x = {**x, fk.PAST_Y: rng.normal(size=x[fk.PAST_Y].shape).astype(np.float32)}
     return x, rng.normal(size=y.shape).astype(np.float32), w
 
 
@@ -42,9 +43,12 @@ def test_the_curve_holds_the_loss_on_held_out_windows() -> None:
     assert training.best == 48
 
 
-def memorising(**arguments: Any) -> Any:
+def memorising(model: keras.Model | None = None, **arguments: Any) -> Any:
     """A network that learns 16 noisy windows by heart, and is judged by others."""
-    return fitted(lambda k: noise(1), held=[noise(2)], learning_rate=0.05, schedule="constant", warmup=0.0, **arguments)
+    return fitted(
+        lambda k: noise(1), model=model or network(median(), normalize="none"), held=[noise(2)], learning_rate=0.05,
+        schedule="constant", warmup=0.0, **arguments,
+    )  # fmt: skip
 
 
 def test_the_weights_that_were_best_on_held_out_windows_are_kept() -> None:
@@ -131,7 +135,7 @@ def test_an_interrupt_leaves_the_weights_of_the_step_that_was_reached() -> None:
 
 def test_an_interrupt_leaves_the_best_weights_where_windows_were_judged() -> None:
     whole = memorising(steps=160, evaluations=20, steps_per_execution=8)
-    model = network(median())
+    model = network(median(), normalize="none")
     with pytest.raises(KeyboardInterrupt):
         memorising(model=model, steps=160, evaluations=20, steps_per_execution=8, on_step=Stop(152))
     assert whole.training.best < 152

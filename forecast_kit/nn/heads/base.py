@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
+from keras import ops
 
 from forecast_kit.errors import ArgumentError
 
@@ -52,7 +53,7 @@ class Head(keras.layers.Layer):
 
     @abstractmethod
     def rescale(self, params: Any, shift: Any, scale: Any) -> Any:
-        """The parameters `[B, H, K]` of `shift + scale * y`, from those of `y`; shift and scale are `[B, 1]`."""
+        """The parameters `[B, H, K]` of `shift + scale * y`, from those of `y`; both are `[B, 1]` or `[B, H]`."""
 
     @abstractmethod
     def loss(self, y: Any, params: Any) -> Any:
@@ -74,3 +75,9 @@ class Head(keras.layers.Layer):
                 f"distribution such as head='student_t', or put the forecaster into Conformal"
             )
         return np.empty((*params.shape[:2], 0))
+
+
+def affine(params: Any, shift: Any, scale: Any) -> Any:
+    """`[B, H, K]` `shift + scale * params`, with shift and scale `[B, 1]` or `[B, H]`."""
+    # In this order: Keras under TensorFlow takes a second summand [B, 1, 1] for a bias along the steps where B is H.
+    return ops.expand_dims(shift, -1) + params * ops.expand_dims(scale, -1)

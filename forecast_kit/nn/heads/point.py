@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from forecast_kit.errors import ArgumentError, nearest
-from forecast_kit.nn.heads.base import Head
+from forecast_kit.nn.heads.base import Head, affine
 
 _SMALLEST = 1e-6  # what |y| + |f| counts as where both are nought
 
@@ -98,7 +98,7 @@ class PointHead(Head):
 
     def rescale(self, params: Any, shift: Any, scale: Any) -> Any:
         """See `Head`."""
-        return params * ops.expand_dims(scale, -1) + ops.expand_dims(shift, -1)
+        return affine(params, shift, scale)
 
     def loss(self, y: Any, params: Any) -> Any:
         """`[B, H]` the loss that was asked for."""

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from forecast_kit.errors import ArgumentError
-from forecast_kit.nn.heads.base import Head
+from forecast_kit.nn.heads.base import Head, affine
 
 
 @keras.saving.register_keras_serializable("forecast_kit")
@@ -55,7 +55,7 @@ class QuantileHead(Head):
 
     def rescale(self, params: Any, shift: Any, scale: Any) -> Any:
         """See `Head`."""
-        return params * ops.expand_dims(scale, -1) + ops.expand_dims(shift, -1)
+        return affine(params, shift, scale)
 
     def loss(self, y: Any, params: Any) -> Any:
         """Twice the pinball loss, averaged over levels, `[B, H]`: with the median alone it is the absolute error.

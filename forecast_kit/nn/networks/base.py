@@ -13,6 +13,7 @@ from forecast_kit import typing as fk
 from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.blocks import OneHot, SeasonalLookback
 from forecast_kit.nn.heads import Head
+from forecast_kit.nn.heads.base import Support
 from forecast_kit.nn.scaling import NORMALIZATIONS, Normalization, WindowScale
 
 
@@ -105,7 +106,7 @@ class Network(ABC):
             ArgumentError: the sizes do not fit the network.
         """
 
-    def base(self, window: Window, state: Any) -> tuple[Any, Any]:
+    def base(self, window: Window, state: Any, *, support: Support) -> tuple[Any, Any]:
         """The forecast `[B, H]` that the head corrects, and the unit `[B, H]` of both; None for none and for 1.
 
         The unit is in units of the window. A network with another forecast than the look back's overrides it.
@@ -113,6 +114,7 @@ class Network(ABC):
         Args:
             window: what the network read.
             state: from `connect`.
+            support: the head's; one of `"real"` adds its correction, others multiply.
         """
         if not self.lookback:
             return None, None
@@ -179,7 +181,7 @@ def build_network(spec: Network, shapes: Shapes, head: Head, *, seed: int) -> ke
         inputs.get(fk.SERIES), shapes,
     )  # fmt: skip
     raw, state = spec.connect(window, head.width, Seeds(seed, spec.initializer))
-    base, unit = spec.base(window, state)
+    base, unit = spec.base(window, state, support=head.support)
     params = head.rescale(head(ops.cast(raw, "float32"), base), shift, scale if unit is None else scale * unit)
     return keras.Model(inputs, params, name=type(spec).__name__.lower())
 

@@ -12,6 +12,7 @@ from keras import layers, ops
 from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.cells import check_cell, make_cell
 from forecast_kit.nn.cells.smoothing import SEASONALS, STARTS, TRENDS, Seasonal, SmoothingCell, Trend, ahead
+from forecast_kit.nn.heads.base import Support
 from forecast_kit.nn.networks.base import Network, Seeds, Shapes, Window
 from forecast_kit.nn.networks.recurrent import read_out
 from forecast_kit.nn.recurrent import recurrent
@@ -34,10 +35,10 @@ class ESRNN(Network):
 
         x_t = y_t - l_T - s_t,    or log(y_t / (l_T s_t)) / c for a multiplicative season
 
-    with `c` the window's usual change, its mean |log y_t - log y_(t-m)| + 0.01. From what it makes of
-    them, r, the forecast is
+    with `c` the window's usual change, its mean |log y_t - log y_(t-m)| + 0.01 (of one step, where it is
+    shorter than two seasons). From what the network makes of them, r, the forecast is
 
-        y_(T+h) = l_T + s_(T+h) + r_h,    or l_T s_(T+h) (1 + r_h)
+        y_(T+h) = l_T + s_(T+h) + r_h,    or l_T s_(T+h) (1 + c r_h)
 
     the last factors repeated season after season. Untrained, r is near 0 and the forecast that of the
     smoothing. The network is a stack of dilated recurrent layers in groups; each group but the first
@@ -48,9 +49,9 @@ class ESRNN(Network):
     series would have to run through all that lies before each; so it begins anew with each window, level
     and factors being read from it (`first_states`), where the paper learns the first factors of every
     series. A window is a training example with one target, not every step of it. And since a head
-    stands behind the network, the correction of a multiplicative season is a share of the smoothed
-    forecast and not its logarithm. For the paper's logarithms keep the additive season and give the
-    forecaster the transform `"log"`: sums of logarithms are its products, and every head fits.
+    stands behind the network, it corrects a multiplicative season by `1 + c r` and not by `exp(r)`; a head
+    for positive targets takes its own factor in place of that. For the paper's logarithms keep the additive
+    season and transform the target, by `{"stage": "boxcox", "lam": 0.0}`: sums of logarithms are its products.
 
     Args:
         cell: what `forecast_kit.nn.cells.make_cell` knows.
@@ -154,13 +155,13 @@ class ESRNN(Network):
             raise ArgumentError(f"dilations must be at most input_length, {shapes.input_length}; got {longest}")
 
     def connect(self, window: Window, width: int, seeds: Seeds) -> tuple[Any, Any]:
-        """See `Network`; the state is the forecast of the smoothing, `[B, H]`."""
+        """See `Network`; the state is the forecast of the smoothing `[B, H]` and its usual change `[B, 1]`."""
         shapes = window.shapes
         smoothing = Smoothing(
             shapes.season_length, shapes.horizon, seasonal=self.seasonal, trend=self.trend, series=shapes.series,
             alpha=self.alpha, level_penalty=self.level_penalty, name="smoothing",
         )  # fmt: skip
-        rest, forecast = smoothing(window.y, window.observed, window.series)
+        rest, forecast, change = smoothing(window.y, window.observed, window.series)
         # Zeros are what is padded below: with `observed`, and not its negation, they are steps without a value.
         span = min(max(shapes.season_length, 4), shapes.input_length) if self.span == "season" else self.span
         own = [_latest(rest, span), ops.expand_dims(window.observed, -1)]
@@ -172,11 +173,16 @@ class ESRNN(Network):
             state = layers.Dense(
                 self.hidden, activation="tanh", kernel_initializer=seeds.next(), name="decoder_hidden"
             )(state)
-        return read_out(state, window, width, seeds), forecast
+        return read_out(state, window, width, seeds), (forecast, change)
 
-    def base(self, window: Window, state: Any) -> tuple[Any, Any]:
-        """See `Network`: the forecast of the smoothing, or for a multiplicative season 1, in units of it."""
-        return (state, None) if self.seasonal == "additive" else (ops.ones_like(state), state)
+    def base(self, window: Window, state: Any, *, support: Support) -> tuple[Any, Any]:
+        """See `Network`: the forecast of the smoothing; where factors make it, in units of its usual change."""
+        forecast, change = state
+        if self.seasonal == "additive":
+            return forecast, None
+        if support != "real":  # a head that multiplies takes a logarithm by itself, or the like
+            return ops.ones_like(forecast), forecast
+        return ops.ones_like(forecast) / change, forecast * change
 
     def _encode(self, x: Any, groups: tuple[tuple[int, ...], ...], seeds: Seeds) -> Any:
         """`[B, U]` the state of the stack after the last step of `x [B, T, C]`."""
@@ -239,7 +245,8 @@ class Smoothing(keras.layers.Layer):
         level_penalty: see `ESRNN`.
 
     Call: y `[B, T]`, observed `[B, T]`, series `[B]` from 1, 0 for none of them, or None for none at all
-    -> `[B, T]` the rest, 0 where nothing was observed, and `[B, H]` the forecast.
+    -> `[B, T]` the rest, 0 where nothing was observed; `[B, H]` the forecast; `[B, 1]` the usual change c, 1
+    for an additive season.
     """
 
     def __init__(
@@ -280,8 +287,8 @@ class Smoothing(keras.layers.Layer):
             logits = logits + known * ops.take(self.own, ops.maximum(series - 1, 0), axis=0)
         return ops.sigmoid(logits)
 
-    def call(self, y: Any, observed: Any, series: Any = None, training: bool = False) -> tuple[Any, Any]:
-        """The rest and the forecast."""
+    def call(self, y: Any, observed: Any, series: Any = None, training: bool = False) -> tuple[Any, Any, Any]:
+        """The rest, the forecast and the usual change."""
         multiplicative = self.seasonal == "multiplicative"
         if multiplicative:
             y = _above_zero(y, observed)
@@ -295,11 +302,11 @@ class Smoothing(keras.layers.Layer):
         levels, seasons, last = parts[:, :, 0], parts[:, :, 1], states[0]
         if self.level_penalty and training and y.shape[1] > 2:
             self.add_loss(self.level_penalty * _roughness(ops.log(levels) if multiplicative else levels))
-        rest = y - last - seasons
-        if multiplicative:
-            _, change = self.change(ops.log(y), observed)  # [B, 1]
-            rest = ops.log(y / (last * seasons)) / change
-        return rest * observed, ahead(states, damping, horizon=self.horizon, seasonal=self.seasonal)
+        forecast = ahead(states, damping, horizon=self.horizon, seasonal=self.seasonal)
+        if not multiplicative:
+            return (y - last - seasons) * observed, forecast, ops.ones_like(last)
+        _, change = self.change(ops.log(y), observed)  # [B, 1]
+        return ops.log(y / (last * seasons)) / change * observed, forecast, change
 
     def _every_step(self, rates: Any, observed: Any) -> Any:
         """`[B, T, R]` the coefficients of every step; before the first observation the trend is not damped."""

@@ -66,12 +66,13 @@ class Objective(keras.Model):
             params: `[B, H, K]` the network's output.
             weight: `[B, H]` 1 where a target was observed.
         """
-        y, weight = ops.convert_to_tensor(y)[:, :, 0], ops.convert_to_tensor(weight)
+        y, params, weight = map(ops.convert_to_tensor, (y, params, weight))
+        y = y[:, :, 0]
         if self.window_scale is not None:
             shift, scale = self.window_scale(x[fk.PAST_Y], x[fk.PAST_OBSERVED])  # [B, 1] each
             y, params = (y - shift) / scale, self.head.rescale(params, -shift / scale, 1.0 / scale)
         each = self.head.loss(y, params)
-        return each, weight if self._ahead is None else weight * self._ahead
+        return each, weight if self._ahead is None else weight * ops.convert_to_tensor(self._ahead)
 
     def score(self, examples: Sequence[Example]) -> float:
         """The loss over all these windows, without what layers add, the network being out of training."""
