@@ -116,7 +116,10 @@ def test_a_notebook_without_widgets_redraws_a_picture(monkeypatch: pytest.Monkey
 
 def test_an_error_in_the_training_ends_the_bar() -> None:
     console, out = terminal()
-    with pytest.raises(RuntimeError, match="broken"), shown("bar", "GRU", console=console) as callback:
-        callback(EVENTS[0])
+
+    def broken(event: FitProgress) -> None:
         raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        tell("bar", EVENTS, console, callbacks=(broken,))
     assert out.getvalue().endswith("\x1b[?25h")  # the cursor is back

@@ -355,7 +355,9 @@ class Forecaster(ABC):
 def check_panel(panel: Any, what: str) -> None:
     """Refuses, as an argument of `what`, everything but a panel."""
     if not isinstance(panel, Panel):
-        raise ArgumentError(f"{what} takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)")
+        raise ArgumentError(
+            f"{what} takes a Panel, got {type(panel).__name__}; build one with Panel.from_frame(df, ...)"
+        )
 
 
 def _plain(value: Any) -> Any:

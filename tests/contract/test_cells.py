@@ -16,6 +16,7 @@ from keras import ops
 import forecast_kit
 from forecast_kit.nn.cells.base import Cell
 from forecast_kit.nn.cells.elman import ElmanCell
+from forecast_kit.nn.cells.feedback import Feedback
 from forecast_kit.nn.cells.gru import GRUCell, GRUResetBeforeCell, InputGatedGRUCell, OutputGatedGRUCell
 from forecast_kit.nn.cells.lstm import LSTMCell, PeepholeLSTMCell
 from forecast_kit.nn.cells.minimal import MGUCell, MinGRUCell, MinLSTMCell
@@ -57,6 +58,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
         for name, cell in WRAPPED.items()
     },
     "stacked": lambda units, **kw: Stacked([GRUCell(units + 1, **kw), LSTMCell(units, **kw)]),
+    "feedback": lambda units, **kw: Feedback(GRUCell(units + 1, **kw), units),
     "residual_of_dropout_of_lstm": lambda units, **kw: Residual(RecurrentDropout(LSTMCell(units, **kw), 0.2, seed=3)),
 }
 every = pytest.mark.parametrize("name", CELLS)

@@ -78,7 +78,7 @@ def test_a_recurrent_network_remembers_the_first_step() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(400, 12, 1))
     y = x[:, 0, 0] > 0
-    model = SequenceClassifier("gru", units=8, layers=1, epochs=40, learning_rate=0.02).fit(x[:300], y[:300])
+    model = SequenceClassifier("gru", units=8, layers=1, epochs=25, learning_rate=0.03).fit(x[:300], y[:300])
     assert model.score(x[300:], y[300:]) > 0.9
     assert model.history_["loss"][-1] < 0.3 < model.history_["loss"][0]
 
@@ -91,7 +91,7 @@ def test_a_convolution_finds_a_motif_where_it_was_never_trained_to() -> None:
     for k in np.flatnonzero(y):
         at = rng.integers(0, 8) + 12 * (k >= 200)
         x[k, at : at + 4] += [1.5, -1.5, -1.5, 1.5]
-    arguments = {"epochs": 30, "learning_rate": 0.02, "options": {"filters": 8, "kernel_size": 4}, "units": 8}
+    arguments = {"epochs": 20, "learning_rate": 0.03, "options": {"filters": 8, "kernel_size": 4}, "units": 8}
     scores = {}
     for pooling in ("max", "flatten"):
         model = SequenceClassifier("cnn", pooling=pooling, **arguments).fit(x[:200], y[:200])
@@ -193,14 +193,14 @@ def test_sequences_of_numbers_are_sequences_of_one_feature(trainings: list[Train
     np.testing.assert_array_equal(flat.predict_proba(x), deep.predict_proba(x[:, :, 0]))
 
 
-def test_a_feature_may_be_of_any_unit_and_constant() -> None:
+def test_a_feature_may_be_of_any_unit_and_constant(trainings: list[Trained]) -> None:
     x, y = levels()
     other = np.concatenate([x * [1e6, 1e-6] - 3.0, np.full((45, 6, 1), 0.1)], axis=2)
     model = tiny().fit(other, y)
-    assert model.score(other, y) > 0.9
     np.testing.assert_allclose(model.center_, [*(x.mean(axis=(0, 1)) * [1e6, 1e-6] - 3.0), 0.1])
-    np.testing.assert_allclose(model.scale_[:2], x.std(axis=(0, 1)) * [1e6, 1e-6], rtol=1e-6)
-    assert model.scale_[2] == 1.0
+    np.testing.assert_allclose(model.scale_, [*(x.std(axis=(0, 1)) * [1e6, 1e-6]), 1.0], rtol=1e-6)
+    assert np.abs(trainings[0].examples.x).max() < 5.0
+    np.testing.assert_allclose(trainings[0].examples.x[:, :, 2], 0.0, atol=1e-12)
 
 
 # ---- the same seed, weights, early stopping
