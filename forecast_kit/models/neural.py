@@ -19,7 +19,7 @@ from forecast_kit.data.panel import Panel, positions
 from forecast_kit.data.stages import Stage
 from forecast_kit.data.transforms import Pipeline
 from forecast_kit.data.windows import WindowReport, WindowSpec, gather
-from forecast_kit.errors import ArgumentError, NotFittedError
+from forecast_kit.errors import ArgumentError, NotFittedError, name_some
 from forecast_kit.models.fitting import (
     Learned,
     Prepared,
@@ -61,7 +61,9 @@ class NeuralForecaster(Forecaster):
         levels: quantile probabilities for the quantile head to learn. 0.5 is added if it is missing.
             Other heads have no use for them.
         transform: the stages of a `forecast_kit.data.transforms.Pipeline`, or a single one, such as
-            `["log1p", "standard"]` or `{"stage": "boxcox", "lam": 0.5}`; `()` for none.
+            `["log1p", "standard"]` or `{"stage": "boxcox", "lam": 0.5}`; `()` for none. By default
+            `"standard"`, and none for a head of positive targets or counts, for which zero must stay zero:
+            it takes `"mean_abs"` alone, and a preset's windows are divided by their mean.
         training: a `TrainingSpec` or a mapping of its arguments.
         windows: which windows to train on: further arguments of `WindowSpec`, such as
             `{"stride": 24, "max_gap": 48}`. `min_history` is a season unless it is given here.
@@ -87,7 +89,7 @@ class NeuralForecaster(Forecaster):
         input_length: int | None = None,
         head: str | Mapping[str, Any] = "quantile",
         levels: Sequence[float] = LEVELS,
-        transform: Stage | str | Mapping[str, Any] | Sequence[Stage | str | Mapping[str, Any]] = "standard",
+        transform: Stage | str | Mapping[str, Any] | Sequence[Stage | str | Mapping[str, Any]] | None = None,
         training: TrainingSpec | Mapping[str, Any] | None = None,
         windows: Mapping[str, Any] | None = None,
     ) -> None:
@@ -104,11 +106,12 @@ class NeuralForecaster(Forecaster):
         for key in ("input_length", "horizon"):
             if key in self.windows:
                 raise ArgumentError(f"{key} is an argument of its own, give it there and not in windows")
-        self._network = make_network(network)
         self._head = self._make_head()
+        self._network = self._make_network()
         self._windows = self._windows_of(1 if input_length is None else input_length)
         self.transform_ = self._pipeline()
         self.transform_.check()
+        self._check_support()
         self.training.weights_ahead(horizon)  # refuses others than H
         self.covariates_ = CovariateEncoder()
         self.model_: Any = None  # a keras.Model
@@ -126,6 +129,21 @@ class NeuralForecaster(Forecaster):
             raise ArgumentError("levels is an argument of its own, give it there and not in head")
         name = options.pop("head", "quantile")
         return make_head(name, **({"levels": self.levels, **options} if name == "quantile" else options))
+
+    def _make_network(self) -> Network:
+        network = make_network(self.network)
+        told = isinstance(self.network, Network) or (isinstance(self.network, Mapping) and "normalize" in self.network)
+        return network if told or self._head.support == "real" else replace(network, normalize="mean")
+
+    def _check_support(self) -> None:
+        """Refuses transforms after which positive targets or counts are none any more."""
+        stages = [] if self._head.support == "real" else self.transform_.describe()["stages"]
+        shifting = [stage["stage"] for stage in stages if stage["stage"] != "mean_abs"]
+        if shifting:
+            raise ArgumentError(
+                f"{type(self._head).__name__} is for {self._head.support} targets, whose zero a transform must leave "
+                f"where it is: take transform=() or 'mean_abs', not {name_some(shifting)}"
+            )
 
     def _windows_of(self, input_length: int) -> WindowSpec:
         return as_spec(WindowSpec, {"input_length": input_length, "horizon": self.horizon, **self.windows})
@@ -324,8 +342,10 @@ class NeuralForecaster(Forecaster):
         return {name: Checkpoint(Path(folder) / f"{name}.npz", identity) for name in ("first", "again")}
 
     def _pipeline(self) -> Pipeline:
-        single = isinstance(self.transform, Stage | str | Mapping)
-        return Pipeline([self.transform] if single else self.transform)  # type: ignore[list-item, arg-type]
+        stages = self.transform
+        if stages is None:
+            stages = "standard" if self._head.support == "real" else ()
+        return Pipeline([stages] if isinstance(stages, Stage | str | Mapping) else stages)
 
     def _build(self, shapes: Shapes) -> Any:
         with in_precision(self.training):

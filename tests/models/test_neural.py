@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from forecast_kit import NeuralForecaster, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit import Forecaster, NeuralForecaster, Panel, RollingOrigin, SeasonalNaive, backtest
 from forecast_kit.core.forecaster import FitProgress
 from forecast_kit.errors import ArgumentError, DataError, SchemaError
 
@@ -131,3 +132,42 @@ def test_every_transform_gives_forecasts_in_the_unit_of_the_data(transform: Any)
 def test_bad_arguments_are_refused_at_construction(changes: dict, complaint: str) -> None:
     with pytest.raises(ArgumentError, match=complaint):
         tiny(**changes)
+
+
+@pytest.mark.parametrize("head", ["point", "normal", "student_t", "log_normal", "negative_binomial"])
+def test_every_head_forecasts_in_the_unit_of_the_data(head: str, tmp_path: Path) -> None:
+    frame = rising_waves(4)
+    panel = Panel.from_frame(frame.assign(y=(frame["y"] + 500).round()), freq=1, season_length=24)
+    model = tiny(head=head, levels=(0.5,)).fit(panel)
+    levels = () if head == "point" else (0.001, 0.2, 0.5)
+    forecast = model.predict(levels=levels)
+    assert (np.abs(forecast.mean - panel.y.mean()) < 300).all()
+    assert (np.diff(forecast.quantiles, axis=-1) >= 0).all()
+    model.save(tmp_path / "model", history=True)
+    np.testing.assert_array_equal(Forecaster.load(tmp_path / "model").predict(levels=levels).mean, forecast.mean)
+
+
+def test_counts_are_forecast_as_counts() -> None:
+    rng = np.random.default_rng(3)
+    frame = rising_waves(4).assign(y=lambda d: rng.poisson(2.0, len(d)))
+    quantiles = tiny(head="negative_binomial").fit(Panel.from_frame(frame, freq=1, season_length=24)).predict(
+        levels=(0.1, 0.9)
+    ).quantiles  # fmt: skip
+    assert (quantiles >= 0).all()
+    np.testing.assert_array_equal(quantiles, quantiles.round())
+
+
+def test_a_point_forecast_has_no_quantiles() -> None:
+    model = tiny(head="point").fit(Panel.from_frame(rising_waves(2), freq=1, season_length=24))
+    with pytest.raises(ArgumentError, match="learned a point forecast and no quantiles; take head='quantile'"):
+        model.predict(levels=(0.1,))
+
+
+def test_targets_with_a_zero_are_not_shifted() -> None:
+    assert tiny(head="log_normal")._network.normalize == "mean"
+    with pytest.raises(ArgumentError, match=r"NegativeBinomialHead is for counts targets, .* not 'standard'"):
+        tiny(head="negative_binomial", transform="standard")
+    tiny(head="negative_binomial", transform="mean_abs")
+    shifted = tiny(head="negative_binomial", network={**TINY, "normalize": "season"})
+    with pytest.raises(ArgumentError, match="needs a network with normalize='mean' or 'none', got 'season'"):
+        shifted.fit(Panel.from_frame(rising_waves(2), freq=1, season_length=24))
