@@ -22,8 +22,9 @@ _FORMAT = 1
 
 def take(variables: Iterable[keras.Variable]) -> Arrays:
     """A copy of what the variables hold."""
-    # Without a copy PyTorch gives a view of the weights, which training goes on to change.
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    # Without a copy PyTorch gives a view of the weights, which training goes on to change. A variable's own way to
+    # NumPy, because `keras.ops.convert_to_numpy` uses one that NumPy deprecates, under TensorFlow.
+    return [np.array(variable.numpy()) for variable in variables]
 
 
 def put(variables: Sequence[keras.Variable], arrays: Sequence[np.ndarray]) -> None:
