@@ -35,7 +35,8 @@ class Training:
     Args:
         model: from `build_network`.
         head: whose loss to take.
-        draw: gives batch `k`: inputs by name, targets `[B, H, 1]`, weights `[B, H]`.
+        draw: gives batch `k`: inputs by name, targets `[B, H, 1]`, weights `[B, H]`. Where it has a method
+            `where(k, row)` that says in words which window that is, errors do.
         spec: how.
         steps: over which the learning rate runs its course; by default `spec.steps`.
         until: stops after so many of them; by default after all.
@@ -120,7 +121,10 @@ class Training:
             KeyboardInterrupt: came from outside; the network has the best weights so far.
             ArgumentError, ArtifactError: the checkpoint is of another training, or damaged.
         """
-        self._resume()
+        state = None if self._checkpoint is None else self._checkpoint.read()
+        if state is not None:
+            self._put(state)
+            self._state = state
         self._objective.compile(
             optimizer=self._optimizer,
             steps_per_execution=self._execution,
@@ -129,54 +133,52 @@ class Training:
             jit_compile=keras.backend.backend() == "jax",
         )
         try:
-            while not self._state.done:
-                self._round()
+            if not self._state.done:
+                watch = _Watch(self._state.step, self._last, self._reach)
+                self._fit(self._state.step, self._last, watch)
+                if not watch.is_sound:
+                    raise self._fault(watch.step)
         except KeyboardInterrupt:
             self._keep()
             raise
         self._keep()
 
-    def _resume(self) -> None:
-        """Goes back to where the checkpoint was left."""
-        state = None if self._checkpoint is None else self._checkpoint.read()
-        if state is None:
-            return
-        self._put(state)
-        self._state = state
+    def _fit(self, begin: int, end: int, *callbacks: keras.callbacks.Callback) -> float:
+        """Does these steps; their mean loss."""
+        history = self._objective.fit(self._sources(begin, end), shuffle=False, verbose=0, callbacks=list(callbacks))
+        return float(history.history["loss"][0])
 
-    def _round(self) -> None:
-        """The steps up to the next point to which the training can go back, and what is to be done there."""
-        begin, loss = self._state.step, math.nan
-        end = self._next_stop(begin)
-        watch = _Watch(begin, end, self._on_step)
-        loss = self._fit(begin, end, watch)
+    def _reach(self, step: int, loss: float, watch: _Watch) -> None:
+        """What is to be done after a step: nothing much, or what ends a round."""
+        if step < self._next_stop(self._state.step):
+            self._on_step(step, {"loss": loss})
+            return
+        watch.bring_back()
         weights, optimizer = self._taken()
-        if not (math.isfinite(loss) and are_finite(weights)):
-            raise self._fault(begin, end, loss)
+        if not are_finite(weights):
+            watch.end(sound=False)
+            return
         best, curve, logs = self._state.best, self._state.curve, {"loss": loss}
-        if end % self._every == 0 or end == self._last:
+        if step % self._every == 0 or step == self._last:
             held = self._judge() if self._held else math.nan
-            curve = (*curve, (end, loss, held))
+            curve = (*curve, (step, loss, held))
             if self._held:
                 logs["val_loss"] = held
             if held < (math.inf if best is None else best.loss):
-                best = Best(end, held, self._finished())
-        done = end == self._last or self._is_stale(best, curve)
-        self._state = State(end, weights, optimizer, best, curve, done)
+                best = Best(step, held, self._finished())
+        done = step == self._last or self._is_stale(best, curve)
+        self._state = State(step, weights, optimizer, best, curve, done)
         if self._checkpoint is not None:
             self._checkpoint.write(self._state)
-        self._on_step(end, logs)
+        if done:
+            watch.end()
+        self._on_step(step, logs)
 
     def _next_stop(self, begin: int) -> int:
         """The step at which the round from there on ends."""
         piece = self._execution * math.ceil(min(self._every, LONGEST) / self._execution)
         evaluation = begin - begin % self._every + self._every
         return min(begin + piece, evaluation, self._last)
-
-    def _fit(self, begin: int, end: int, *callbacks: keras.callbacks.Callback) -> float:
-        """Does these steps; their mean loss."""
-        history = self._objective.fit(self._sources(begin, end), shuffle=False, verbose=0, callbacks=list(callbacks))
-        return float(history.history["loss"][0])
 
     def _judge(self) -> float:
         """The loss on the held-out windows, of the averages where there are any."""
@@ -217,9 +219,10 @@ class Training:
         put(self._objective.variables, state.weights)
         put(self._optimizer.variables, state.optimizer)
 
-    def _fault(self, begin: int, end: int, loss: float) -> TrainingError:
-        """What to say of a round in which the loss became no number."""
+    def _fault(self, end: int) -> TrainingError:
+        """What to say where some step since the last round, up to `end`, gave what is no number."""
         self._put(self._state)
+        begin = self._state.step
 
         def replay() -> Iterator[tuple[int, float]]:
             for step in range(begin, end):
@@ -227,8 +230,8 @@ class Training:
 
         fault = find_fault(replay(), self._objective)
         if fault is None:
-            return TrainingError(f"the loss became {loss} between step {begin + 1} and {end} of {self._steps}, and did "
-                                 f"not when they were done again; lower learning_rate or clip_norm")  # fmt: skip
+            return TrainingError(f"the loss was no number between step {begin + 1} and {end} of {self._steps}, and was "
+                                 f"one when they were done again; lower learning_rate or clip_norm")  # fmt: skip
         return describe_fault(fault, self._objective, self._draw, self._steps)
 
 
@@ -255,15 +258,31 @@ def apply(model: keras.Model, batch: Batch, size: int = 1024) -> Floats:
 
 
 class _Watch(keras.callbacks.Callback):
-    """Reports progress within a round, and ends the round when the loss is no longer a number."""
+    """Looks at the loss every few steps, and ends the training where it is no longer a number.
 
-    def __init__(self, begin: int, end: int, on_step: OnStep) -> None:
+    Args:
+        begin, end: the steps that are done.
+        reach: called with the step, the mean loss of the round so far, and this.
+    """
+
+    def __init__(self, begin: int, end: int, reach: Callable[[int, float, _Watch], None]) -> None:
         super().__init__()
-        self._begin, self._end, self._on_step = begin, end, on_step
+        self._begin, self._end, self._reach = begin, end, reach
+        self.step, self.is_sound = begin, True
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        loss, done = float((logs or {})["loss"]), self._begin + batch + 1
-        if not math.isfinite(loss):
-            self._model.stop_training = True  # `self.model` would have JAX bring all weights back
-        elif done < self._end:  # the end of a round is reported when it has been judged
-            self._on_step(done, {"loss": loss})
+        self.step = min(self._begin + batch + 1, self._end)  # Keras counts the last, shorter execution as a whole one
+        loss = float((logs or {})["loss"])
+        if math.isfinite(loss):
+            self._reach(self.step, loss, self)
+        else:
+            self.end(sound=False)
+
+    def bring_back(self) -> None:
+        """Has JAX give the weights back, and begins a new round of losses."""
+        self.model.reset_metrics()  # it is asking for the model that does it
+
+    def end(self, *, sound: bool = True) -> None:
+        """No step after this one."""
+        self.is_sound = sound
+        self._model.stop_training = True
