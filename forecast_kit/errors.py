@@ -20,6 +20,8 @@ five offenders.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
 
 
 class ForecastKitError(Exception):
@@ -68,6 +70,36 @@ class ArtifactError(ForecastKitError):
 
 class StoreError(ForecastKitError):
     """The tracking store or the model registry refused."""
+
+
+def check_whole(name: str, value: Any, least: int = 1, other: str = "") -> None:
+    """Refuses what is no whole number from `least` on.
+
+    Args:
+        name: of the argument, for the error.
+        value: its value.
+        least: the smallest that is taken.
+        other: what else would have been taken, such as `" or None"`; it is up to the caller to let it pass.
+
+    Raises:
+        ArgumentError: it is something else.
+
+    >>> check_whole("units", "8")
+    Traceback (most recent call last):
+    forecast_kit.errors.ArgumentError: units must be a whole number, at least 1; got '8'
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ArgumentError(f"{name} must be a whole number, at least {least}{other}; got {value!r}")
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Refuses what is no number of at least 0 and below 1.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) < 1.0:
+        raise ArgumentError(f"{name} must be a number of at least 0 and below 1, got {value!r}")
 
 
 def name_some(offenders: Iterable[object], limit: int = 5) -> str:

@@ -28,6 +28,7 @@ from forecast_kit.errors import (
     ArtifactError,
     ForecastError,
     NotFittedError,
+    check_whole,
     name_some,
     nearest,
 )
@@ -347,8 +348,7 @@ class Forecaster(ABC):
         steps = self.horizon if horizon is None else horizon
         if steps is None:
             raise ArgumentError(f"{self.name} has no horizon of its own; call predict(horizon) with a number of steps")
-        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-            raise ArgumentError(f"horizon must be a whole number of steps, at least 1; got {steps!r}")
+        check_whole("horizon", steps)
         return int(steps)
 
 
@@ -366,11 +366,13 @@ def _plain(value: Any) -> Any:
         return {"forecaster": type(value).__name__, **value.describe()}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
     if hasattr(value, "describe"):
-        return value.describe()
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        return _plain(value.describe())
+    return _plain(asdict(value)) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def as_forecaster(value: Any) -> Forecaster:

@@ -18,7 +18,7 @@ from forecast_kit.core.forecast import check_levels
 from forecast_kit.core.forecaster import Forecaster
 from forecast_kit.core.splits import Fold, RollingOrigin
 from forecast_kit.data.panel import Panel
-from forecast_kit.errors import ArgumentError, ForecastKitError, name_some
+from forecast_kit.errors import ArgumentError, ForecastKitError, check_whole, name_some
 from forecast_kit.evaluation.running import backtest
 from forecast_kit.evaluation.scoring import METRICS, check_metrics
 from forecast_kit.evaluation.spaces import Axis, read_space
@@ -144,8 +144,7 @@ def search(
     """
     _check(metric, levels, timeout)
     for what, value, least in (("trials", trials, 1), ("seed", seed, 0), ("refit", 1 if refit is None else refit, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ArgumentError(f"{what} must be a whole number, at least {least}; got {value!r}")
+        check_whole(what, value, least)
     splitter.check(panel)
     job = _Job(forecaster, read_space(space), panel, splitter, metric, check_levels(levels), refit)
     deadline = math.inf if timeout is None else time.monotonic() + timeout

@@ -18,7 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from forecast_kit.data.sequences import as_labels, as_sequences, as_weights
 from forecast_kit.data.sources import read_arrays
-from forecast_kit.errors import ArgumentError, ArtifactError, DataError, NotFittedError, name_some
+from forecast_kit.errors import ArgumentError, ArtifactError, DataError, NotFittedError, check_fraction, name_some
 from forecast_kit.nn.classification import (
     Encoder,
     Epochs,
@@ -305,8 +305,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
 def _train_size(share: Any, classes: np.ndarray, codes: Ints) -> int:
     """How many of the sequences, the first ones, are trained on; `share` of them, the last, are not."""
     count = len(codes)
-    if isinstance(share, bool) or not isinstance(share, int | float | np.number) or not 0.0 <= share < 1.0:
-        raise ArgumentError(f"validation_fraction must be at least 0 and below 1, got {share!r}")
+    check_fraction("validation_fraction", share)
     train = count - max(1, round(count * share)) if share else count
     missing = np.setdiff1d(codes, codes[:train])
     if len(missing):

@@ -17,7 +17,7 @@ from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster
 from forecast_kit.data.panel import Panel, positions
 from forecast_kit.data.seasonal import seasonal_error
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import check_whole
 from forecast_kit.typing import Floats
 
 
@@ -190,5 +190,5 @@ class Naive(SeasonalNaive):
 def check_positive(**numbers: int | None) -> None:
     """Raises an `ArgumentError` where a number is given and is no whole number from 1 on."""
     for name, value in numbers.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ArgumentError(f"{name} must be a whole number, at least 1; got {value!r}")
+        if value is not None:
+            check_whole(name, value)

@@ -8,7 +8,7 @@ import numpy as np
 
 from forecast_kit.core.forecaster import Forecaster
 from forecast_kit.data.panel import Panel
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import check_whole
 from forecast_kit.models.ensemble import Ensemble
 from forecast_kit.models.neural import LEVELS, NeuralForecaster
 from forecast_kit.models.variations import variations
@@ -44,8 +44,7 @@ def recommended(
     >>> model.input_length, model.transform
     (36, ('log1p', 'standard'))
     """
-    if not isinstance(members, int) or members < 1:
-        raise ArgumentError(f"members must be a whole number, at least 1; got {members!r}")
+    check_whole("members", members)
     length = _input_length(panel, horizon)
     judged = panel.lengths >= 2 * horizon + panel.season_length  # what holding out a horizon takes
     known = {"validation": 1, "refit": True} if judged.mean() >= 0.5 else {}

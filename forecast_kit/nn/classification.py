@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from forecast_kit.errors import ArgumentError, TrainingError, nearest
+from forecast_kit.errors import ArgumentError, TrainingError, check_fraction, check_whole, nearest
 from forecast_kit.nn.blocks import TimePooling
 from forecast_kit.nn.cells import CELLS
 from forecast_kit.nn.feeding import Draw, feed
@@ -68,14 +68,13 @@ class WindowCNN:
 
     def __post_init__(self) -> None:
         for name, least in (("filters", 1), ("kernel_size", 1), ("layers", 1), ("pool_size", 1), ("units", 0)):
-            _check_count(name, getattr(self, name), least)
+            check_whole(name, getattr(self, name), least)
         if self.pool not in ("max", "average"):
             raise ArgumentError(f"pool must be 'max' or 'average', got {self.pool!r}; pool_size=1 for none")
         if self.pooling not in MAP_POOLINGS:
             raise ArgumentError(f"pooling of a convolutional network must be one of {', '.join(MAP_POOLINGS)}; got "
                                 f"{self.pooling!r}")  # fmt: skip
-        if not 0.0 <= self.dropout < 1.0:
-            raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout!r}")
+        check_fraction("dropout", self.dropout)
         try:
             keras.initializers.get(self.initializer)
         except ValueError as error:
@@ -240,7 +239,7 @@ class Epochs:
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 1), ("seed", 0)):
-            _check_count(name, getattr(self, name), least)
+            check_whole(name, getattr(self, name), least)
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < math.inf:
@@ -379,8 +378,3 @@ def _check_finite(loss: float, what: str, epoch: int) -> None:
     if not math.isfinite(loss):
         raise TrainingError(f"the {what} became {loss} in epoch {epoch + 1}; lower learning_rate or clip_norm, and "
                             f"look for extreme values in the data")  # fmt: skip
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ArgumentError(f"{name} must be a whole number, at least {least}; got {value!r}")

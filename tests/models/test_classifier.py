@@ -438,7 +438,7 @@ def test_bad_labels_are_refused(y: Any, complaint: str) -> None:
         ({}, [0.0] * 6, "all weights of the training sequences are zero"),
         ({"validation_fraction": 0.4}, [1.0] * 4 + [0.0] * 2, "all weights of the held-out sequences are zero"),
         ({"validation_fraction": 0.8}, None, "all of class 'high', 'middle'; shuffle X and y together"),
-        ({"validation_fraction": 1.0}, None, "validation_fraction must be at least 0 and below 1, got 1.0"),
+        ({"validation_fraction": 1.0}, None, "validation_fraction must be a number of at least 0 and below 1, got 1.0"),
         ({"class_weight": "balance"}, None, "class_weight must be None, 'balanced' or a mapping"),
         ({"class_weight": {"lo": 2.0}}, None, "class_weight names 'lo', and the classes are 'high', 'low', 'middle'"),
         ({"class_weight": {"low": -2.0}}, None, "class_weight must hold numbers, at least 0"),

@@ -181,11 +181,11 @@ def test_blocks_are_as_many_as_the_window_needs(kernel_size: int, length: int) -
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"filters": 0}, "filters must be at least 1, got 0"),
-        ({"kernel_size": 1}, "kernel_size must be at least 2, got 1"),
-        ({"layers": 0}, "layers must be at least 1, or None for as many as it takes; got 0"),
-        ({"dropout": -0.1}, "dropout must be at least 0 and below 1, got -0.1"),
-        ({"hidden": -1}, "hidden must be at least 1, or 0 for none; got -1"),
+        ({"filters": 0}, "filters must be a whole number, at least 1; got 0"),
+        ({"kernel_size": 1}, "kernel_size must be a whole number, at least 2; got 1"),
+        ({"layers": 0}, "layers must be a whole number, at least 1, or None for as many as it takes; got 0"),
+        ({"dropout": -0.1}, "dropout must be a number of at least 0 and below 1, got -0.1"),
+        ({"hidden": -1}, "hidden must be a whole number, at least 0; got -1"),
         ({"pooling": "sum"}, "pooling must be one of last, mean, max, attention; got 'sum'"),
         ({"normalization": "batch"}, "normalization must be one of none, layer, weight; got 'batch'"),
     ],

@@ -167,12 +167,15 @@ def test_an_input_that_is_no_multiple_of_the_segment_is_refused() -> None:
     ("arguments", "complaint"),
     [
         ({"cell": "transformer"}, "cell must be one of rnn, lstm"),
-        ({"units": 0}, "units must be at least 1, got 0"),
-        ({"layers": 0}, "layers must be at least 1, got 0"),
-        ({"segment": 0}, "segment must be at least 1, or 'season'; got 0"),
-        ({"segment": "week"}, "segment must be at least 1, or 'season'; got 'week'"),
-        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
-        ({"units": 8, "series_embedding": 8}, "series_embedding must be at least 0 and below units, 8; got 8"),
+        ({"units": 0}, "units must be a whole number, at least 1; got 0"),
+        ({"layers": 0}, "layers must be a whole number, at least 1; got 0"),
+        ({"segment": 0}, "segment must be a whole number, at least 1, or 'season'; got 0"),
+        ({"segment": "week"}, "segment must be a whole number, at least 1, or 'season'; got 'week'"),
+        ({"dropout": 1.0}, "dropout must be a number of at least 0 and below 1, got 1.0"),
+        (
+            {"units": 8, "series_embedding": 8},
+            "series_embedding must be below units, which it is a part of; got 8 and 8",
+        ),
         ({"normalize": "mode"}, "normalize must be one of season, instance"),
     ],
 )

@@ -11,7 +11,8 @@ from lines import B, H, T, draw, fitted, median, network
 
 from forecast_kit import typing as fk
 from forecast_kit.errors import ArgumentError
-from forecast_kit.nn.heads import QuantileHead
+from forecast_kit.nn.heads import HEADS, QuantileHead, make_head
+from forecast_kit.nn.scaling import WindowScale
 from forecast_kit.nn.training import TrainingSpec
 from forecast_kit.nn.training.objective import Objective
 
@@ -79,6 +80,31 @@ def test_a_relative_loss_does_not_change_with_the_unit_of_the_target(normalize: 
     )
     np.testing.assert_allclose(one, other, rtol=1e-3)
     np.testing.assert_array_equal(weight, w)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in HEADS.items() if kind.support != "counts"])
+def test_a_relative_loss_is_the_heads_loss_in_units_of_the_window(name: str) -> None:
+    """By another way: parameters are made in that unit, and only then taken to the target's."""
+    head = make_head(name)
+    rng = np.random.default_rng(2)
+    normalize = "season" if head.support == "real" else "mean"
+    x, _, w = batch()
+    x = {**x, fk.PAST_Y: np.abs(x[fk.PAST_Y])}
+    shift, scale = (keras.ops.convert_to_numpy(one) for one in WindowScale(1, normalize)(*x.values()))
+    unit = rng.uniform(0.1, 2.0, (B, H)).astype(np.float32)
+    params = head(rng.normal(size=(B, H, head.width)).astype(np.float32))
+    objective = Objective(network(head, normalize=normalize), head, TrainingSpec(relative_loss=True))
+    each, _ = objective.losses_of(x, (shift + scale * unit)[:, :, None], head.rescale(params, shift, scale), w)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(each), keras.ops.convert_to_numpy(head.loss(unit, params)), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_targets_and_weights_may_come_in_double_precision() -> None:
+    head = QuantileHead(LEVELS)
+    x, y, w = batch()
+    objective = Objective(network(head), head, TrainingSpec(relative_loss=True, step_weights="linear"))
+    assert objective.score([(x, y.astype(np.float64), w.astype(np.float64))]) == objective.score([(x, y, w)])
 
 
 def test_a_batch_without_any_target_has_no_loss_and_no_division_by_nought() -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from forecast_kit.errors import ArgumentError, nearest
+from forecast_kit.errors import ArgumentError, check_whole, nearest
 
 Weights = Mapping[str, Any]  # tensors by the name of the weight
 States = tuple[Any, ...]  # tensors, each [B, ...]
@@ -52,8 +52,7 @@ class Cell(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
-            raise ArgumentError(f"units must be a whole number, at least 1; got {units!r}")
+        check_whole("units", units)
         self.units = units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)

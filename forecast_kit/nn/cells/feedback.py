@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import check_whole
 from forecast_kit.nn.cells.base import Cell, States, Weights, matmul
 from forecast_kit.nn.cells.wrappers import _Wrapper
 
@@ -54,8 +54,7 @@ class Feedback(_Wrapper):
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, **kwargs)
-        if isinstance(outputs, bool) or not isinstance(outputs, int) or outputs < 1:
-            raise ArgumentError(f"outputs must be a whole number, at least 1; got {outputs!r}")
+        check_whole("outputs", outputs)
         self.outputs, self.return_hidden = outputs, return_hidden
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.units = self.output_size = outputs + (cell.units if return_hidden else 0)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import ArgumentError, check_fraction
 from forecast_kit.nn.cells.base import Cell, States, Weights
 
 
@@ -121,7 +121,8 @@ class RecurrentDropout(_Wrapper):
 
     def __init__(self, cell: Cell, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(cell, **kwargs)
-        self.rate, self.seed = _check_rate(rate), seed
+        check_fraction("rate", rate)
+        self.rate, self.seed = float(rate), seed
         self.generator = keras.random.SeedGenerator(seed)
 
     @property
@@ -175,7 +176,8 @@ class Zoneout(_Wrapper):
 
     def __init__(self, cell: Cell, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(cell, **kwargs)
-        self.rate, self.seed = _check_rate(rate), seed
+        check_fraction("rate", rate)
+        self.rate, self.seed = float(rate), seed
         self.generator = keras.random.SeedGenerator(seed)
 
     @property
@@ -299,9 +301,3 @@ def _part(w: Weights, k: int) -> Weights:
     """The weights of the k-th cell, by their own names."""
     prefix = f"{k}."
     return {name.removeprefix(prefix): tensor for name, tensor in w.items() if name.startswith(prefix)}
-
-
-def _check_rate(rate: float) -> float:
-    if not isinstance(rate, int | float) or not 0.0 <= rate < 1.0:
-        raise ArgumentError(f"rate must be at least 0 and below 1, got {rate!r}")
-    return float(rate)

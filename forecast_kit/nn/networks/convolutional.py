@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import layers, ops
 
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import ArgumentError, check_fraction, check_whole
 from forecast_kit.nn.blocks import TimePooling
 from forecast_kit.nn.networks.base import Network, Seeds, Shapes, Window
 from forecast_kit.nn.networks.recurrent import POOLINGS, read_out
@@ -60,15 +60,11 @@ class Convolutional(Network):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("filters", 1), ("kernel_size", 2)):
-            if getattr(self, name) < least:
-                raise ArgumentError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.layers is not None and self.layers < 1:
-            raise ArgumentError(f"layers must be at least 1, or None for as many as it takes; got {self.layers}")
-        if self.hidden < 0:
-            raise ArgumentError(f"hidden must be at least 1, or 0 for none; got {self.hidden}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        for name, least in (("filters", 1), ("kernel_size", 2), ("hidden", 0)):
+            check_whole(name, getattr(self, name), least)
+        if self.layers is not None:
+            check_whole("layers", self.layers, 1, ", or None for as many as it takes")
+        check_fraction("dropout", self.dropout)
         for name, known in (("pooling", POOLINGS), ("normalization", CONV_NORMALIZATIONS)):
             if getattr(self, name) not in known:
                 raise ArgumentError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers, ops
 
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import ArgumentError, check_fraction, check_whole
 from forecast_kit.nn.cells import check_cell, make_cell
 from forecast_kit.nn.cells.smoothing import SEASONALS, STARTS, TRENDS, Seasonal, SmoothingCell, Trend, ahead
 from forecast_kit.nn.heads.base import Support
@@ -100,14 +100,11 @@ class ESRNN(Network):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_cell(self.cell)
-        if self.units < 1:
-            raise ArgumentError(f"units must be at least 1, got {self.units}")
-        if self.span != "season" and (not isinstance(self.span, int) or self.span < 1):
-            raise ArgumentError(f"span must be at least 1, or 'season'; got {self.span!r}")
-        if self.hidden < 0:
-            raise ArgumentError(f"hidden must be at least 1, or 0 for none; got {self.hidden}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        check_whole("units", self.units)
+        if self.span != "season":
+            check_whole("span", self.span, 1, ", or 'season'")
+        check_whole("hidden", self.hidden, 0)
+        check_fraction("dropout", self.dropout)
         if not 0.0 < self.alpha < 1.0:
             raise ArgumentError(f"alpha must lie strictly between 0 and 1, got {self.alpha}")
         if not 0.0 <= self.level_penalty < math.inf:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers, ops
 
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import ArgumentError, check_fraction, check_whole
 from forecast_kit.nn.cells import Cell, Stacked, check_cell, make_cell
 from forecast_kit.nn.networks.base import Network, Seeds, Shapes, Window
 from forecast_kit.nn.recurrent import recurrent
@@ -71,15 +71,15 @@ class SegRNN(Network):
         super().__post_init__()
         check_cell(self.cell)
         for name in ("units", "layers"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.segment != "season" and (not isinstance(self.segment, int) or self.segment < 1):
-            raise ArgumentError(f"segment must be at least 1, or 'season'; got {self.segment!r}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if not 0 <= self.series_embedding < self.units:
+            check_whole(name, getattr(self, name))
+        if self.segment != "season":
+            check_whole("segment", self.segment, 1, ", or 'season'")
+        check_fraction("dropout", self.dropout)
+        check_whole("series_embedding", self.series_embedding, 0)
+        if self.series_embedding >= self.units:
             raise ArgumentError(
-                f"series_embedding must be at least 0 and below units, {self.units}; got {self.series_embedding}"
+                f"series_embedding must be below units, which it is a part of; got {self.series_embedding} and "
+                f"{self.units}"
             )
 
     @property

@@ -66,7 +66,7 @@ class Objective(keras.Model):
             params: `[B, H, K]` the network's output.
             weight: `[B, H]` 1 where a target was observed.
         """
-        y, params, weight = map(ops.convert_to_tensor, (y, params, weight))
+        y, params, weight = (ops.convert_to_tensor(one, "float32") for one in (y, params, weight))
         y = y[:, :, 0]
         if self.window_scale is not None:
             shift, scale = self.window_scale(x[fk.PAST_Y], x[fk.PAST_OBSERVED])  # [B, 1] each

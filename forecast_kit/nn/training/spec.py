@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from forecast_kit.errors import ArgumentError, nearest
+from forecast_kit.errors import ArgumentError, check_whole, nearest
 from forecast_kit.typing import Floats
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd", "lion")
@@ -93,11 +93,11 @@ class TrainingSpec:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "evaluations", "steps_per_execution"):
-            self._whole(name, 1)
+            check_whole(name, getattr(self, name), 1)
         for name in ("seed", "validation"):
-            self._whole(name, 0)
+            check_whole(name, getattr(self, name), 0)
         if self.patience is not None:
-            self._whole("patience", 1, " or None")
+            check_whole("patience", self.patience, 1, ", or None")
         self._positive("learning_rate")
         for name in ("epochs", "clip_norm", "clip_value"):
             if getattr(self, name) is not None:
@@ -148,7 +148,7 @@ class TrainingSpec:
             raise ArgumentError(f"device must be 'auto', 'cpu', 'gpu' or one by its number, such as 'gpu:0'; "
                                 f"got {name!r}.{nearest(kind, ('auto', 'cpu', 'gpu'))}")  # fmt: skip
         if self.devices != "all":
-            self._whole("devices", 1, " or 'all'")
+            check_whole("devices", self.devices, 1, ", or 'all'")
         if self.devices != 1 and number:
             raise ArgumentError(
                 f"device={name!r} is a single one; with devices={self.devices!r} name the kind, {kind!r}"
@@ -167,11 +167,6 @@ class TrainingSpec:
                 raise ArgumentError(f"step_weights must be 'linear', 'inverse' or numbers of at least 0, "
                                     f"not all of them 0; got {weights!r}")  # fmt: skip
             object.__setattr__(self, "step_weights", tuple(map(float, numbers)))  # from JSON it comes as a list
-
-    def _whole(self, name: str, least: int, other: str = "") -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ArgumentError(f"{name} must be a whole number, at least {least}{other}; got {value!r}")
 
     def _positive(self, name: str, other: str = "") -> None:
         value = getattr(self, name)
