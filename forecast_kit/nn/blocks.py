@@ -1,4 +1,4 @@
-"""Parts of networks: looking back over seasons, categories as indicators, pooling over time."""
+"""Parts of networks: looking back over seasons, categories as indicators, pooling over time, an auxiliary loss."""
 
 from __future__ import annotations
 
@@ -133,3 +133,49 @@ class TimePooling(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "mode": self.mode, "units": self.units, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("forecast_kit")
+class NextStepLoss(keras.layers.Layer):
+    """An auxiliary loss: in training every output of a recurrent layer is asked for the step after it.
+
+    Adds `weight * sum_t o_(t+1) |W h_t + b - y_(t+1)| / sum_t o_(t+1)` to the loss, where `o` is 1 where a step was
+    observed, so that gradients reach every step and not the last one alone. What comes in goes out unchanged.
+    Where the layer reads several steps at once, all those of the next segment are asked for.
+
+    Args:
+        weight: of this loss beside that of the forecast.
+        seed: of the initial weights.
+
+    Call: outputs `[B, T / s, U]`, y `[B, T]`, observed `[B, T]` -> the outputs.
+
+    Source: Trinh, Dai, Luong and Le, Learning Longer-term Dependencies in RNNs with Auxiliary Losses, 2018.
+    """
+
+    def __init__(self, weight: float, *, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.weight, self.seed = weight, seed
+
+    def build(self, outputs_shape: tuple[int, ...], y_shape: tuple[int, ...], observed_shape: tuple[int, ...]) -> None:
+        """Creates the weights."""
+        self.segments = outputs_shape[1]
+        self.segment = y_shape[1] // self.segments
+        shape = (outputs_shape[2], self.segment)
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=keras.initializers.GlorotUniform(self.seed)
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.segment,), initializer="zeros")
+
+    def call(self, outputs: Any, y: Any, observed: Any, training: bool = False) -> Any:
+        """The outputs."""
+        if training:
+            said = ops.cast(ops.matmul(outputs[:, :-1], self.kernel) + self.bias, "float32")
+            shape = (-1, self.segments, self.segment)
+            y, observed = (ops.cast(ops.reshape(one, shape)[:, 1:], "float32") for one in (y, observed))
+            missed = ops.sum(ops.abs(said - y) * observed) / ops.maximum(ops.sum(observed), 1.0)
+            self.add_loss(self.weight * missed)
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "weight": self.weight, "seed": self.seed}

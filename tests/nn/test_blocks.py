@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from forecast_kit.errors import ArgumentError
-from forecast_kit.nn.blocks import OneHot, SeasonalLookback, TimePooling
+from forecast_kit.nn.blocks import NextStepLoss, OneHot, SeasonalLookback, TimePooling
 from forecast_kit.nn.scaling import WindowScale
 
 
@@ -85,3 +85,24 @@ def test_pooling_over_time_is_a_loop_over_sequences() -> None:
     assert TimePooling.from_config(layer.get_config()).get_config() == layer.get_config()
     with pytest.raises(ArgumentError, match="mode must be 'last', 'mean', 'max' or 'attention', got 'sum'"):
         TimePooling("sum")
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("segment", [1, 3])
+def test_the_auxiliary_loss_is_the_error_of_the_next_segment(segment: int, hidden: float) -> None:
+    rng = np.random.default_rng(9)
+    y, observed = windows(rng, hidden)
+    outputs = rng.normal(size=(6, 12 // segment, 5)).astype(np.float32)
+    layer = NextStepLoss(0.5, seed=1)
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer(outputs, y, observed, training=True)), outputs)
+    (got,) = layer.losses
+    kernel, bias = (weight.numpy() for weight in (layer.kernel, layer.bias))
+    total = seen = 0.0
+    for b in range(6):
+        for t in range(segment, 12):
+            said = outputs[b, t // segment - 1] @ kernel[:, t % segment] + bias[t % segment]
+            total += observed[b, t] * abs(said - y[b, t])
+            seen += observed[b, t]
+    assert float(got) == pytest.approx(0.5 * total / max(seen, 1.0), rel=1e-5)
+    layer(outputs, y, observed)
+    assert layer.losses == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from forecast_kit.nn.networks import (
     build_network,
     make_network,
 )
-from forecast_kit.nn.training import apply
+from forecast_kit.nn.training import TrainingSpec, apply, train
 
 HEAD = QuantileHead((0.1, 0.5, 0.9))
 SHAPES = Shapes(input_length=12, horizon=6, season_length=4, past=(0, 3), future=(3,), static=(0, 0, 4))
@@ -57,6 +59,7 @@ NETWORKS_TO_TEST: dict[str, Network] = {
     "residual and dilated": Recurrent("gru", layers=2, dilations=(1, 2), residual=True, zoneout=0.1, **SMALL),
     "bidirectional": Recurrent("lstm", bidirectional=True, pooling="attention", recurrent_dropout=0.1, **SMALL),
     "convolution in front": Recurrent("rnn", filters=4, pooling="max", cell_options={"activation": "relu"}, **SMALL),
+    "with an auxiliary loss": Recurrent("gru", segment=2, auxiliary=0.3, **SMALL),
     "without a dense layer": Recurrent("min_gru", units=4, hidden=0, pooling="mean"),
     "by the last value": Recurrent("gru", normalize="last", **SMALL),
     "by mean and deviation": Recurrent("gru", normalize="instance", initializer="he_normal", **SMALL),
@@ -145,16 +148,19 @@ def test_the_seed_decides_the_initial_weights(spec: Network) -> None:
     ("arguments", "complaint"),
     [
         ({"cell": "transformer"}, "cell must be one of rnn, lstm"),
-        ({"units": 0}, "units must be at least 1"),
-        ({"segment": 0}, "segment must be at least 1"),
-        ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
-        ({"hidden": -1}, "hidden must be at least 1, or 0 for none"),
+        ({"units": 0}, "units must be a whole number, at least 1"),
+        ({"segment": 0}, "segment must be a whole number, at least 1"),
+        ({"dropout": 1.0}, "dropout must be a number of at least 0 and below 1"),
+        ({"hidden": -1}, "hidden must be a whole number, at least 0"),
         ({"pooling": "sum"}, "pooling must be one of last, mean, max, attention"),
         ({"layers": 2, "dilations": (1,)}, "dilations must have one number for each of 2 layers"),
         ({"dilations": (1,), "bidirectional": True}, "dilations and bidirectional do not go together"),
         ({"normalize": "mode"}, "normalize must be one of season, instance"),
         ({"initializer": "nothing"}, "initializer must be one that Keras knows by name"),
         ({"cell_options": {"activation": "relu"}}, "cell 'lstm' cannot be built with"),
+        ({"units": "8"}, "units must be a whole number, at least 1; got '8'"),
+        ({"auxiliary": -1.0}, "auxiliary must be a number of at least 0, got -1.0"),
+        ({"auxiliary": 0.1, "bidirectional": True}, "asks each step for the next one, which a bidirectional layer has"),
     ],
 )
 def test_bad_specs_are_refused(arguments: dict, complaint: str) -> None:
@@ -181,6 +187,47 @@ def test_a_network_is_what_its_description_says(name: str) -> None:
 def test_bad_descriptions_are_refused(spec: object, complaint: str) -> None:
     with pytest.raises(ArgumentError, match=complaint):
         make_network(spec)
+
+
+KNOBS: dict[str, Any] = {
+    "cell": "gru", "units": 5, "layers": 3, "segment": 4, "hidden": 4, "dropout": 0.5, "recurrent_dropout": 0.5,
+    "zoneout": 0.5, "residual": True, "dilations": (1, 3), "bidirectional": True, "pooling": "mean", "filters": 3,
+    "kernel_size": 2, "auxiliary": 0.5, "cell_options": {"unit_forget_bias": False}, "normalize": "mean",
+    "lookback": False, "initializer": "he_normal",
+}  # fmt: skip
+
+
+def in_training(**arguments: Any) -> tuple[np.ndarray, float]:
+    """Outputs and added losses of a network of that description in training, untrained."""
+    with_all = {"cell": "lstm", "units": 4, "hidden": 8, "layers": 2, "segment": 2, **arguments}
+    model = build_network(Recurrent(**with_all), Shapes(12, 6, 4), HEAD, seed=0)
+    for weight in model.trainable_variables:  # last layers begin near 0, and would hide what lies before them
+        weight.assign(weight.numpy() + np.random.default_rng(weight.shape[0]).normal(0.0, 0.3, weight.shape))
+    said = model(batch(Shapes(12, 6, 4)), training=True)
+    return ops.convert_to_numpy(said), float(sum(map(float, model.losses)))
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(Recurrent)])
+def test_every_knob_reaches_the_network(name: str) -> None:
+    base = {"filters": 3} if name == "kernel_size" else {}
+    (one, added), (other, more) = in_training(**base), in_training(**base, **{name: KNOBS[name]})
+    assert more > added if name == "auxiliary" else np.abs(one - other).max() > 1e-3
+
+
+def test_an_auxiliary_loss_wants_a_next_step() -> None:
+    with pytest.raises(ArgumentError, match="the cell reads all 12 at once; take a shorter segment"):
+        build_network(Recurrent(segment=12, auxiliary=0.1), SHAPES, HEAD, seed=0)
+
+
+def test_the_auxiliary_loss_is_trained() -> None:
+    """The weights of the next step's forecast have no other way to change."""
+    shapes = Shapes(12, 6, 4)
+    model = build_network(Recurrent("gru", segment=2, auxiliary=0.5, **SMALL), shapes, HEAD, seed=0)
+    (kernel,) = [w for w in model.trainable_variables if w.path.startswith("encoder_auxiliary/kernel")]
+    before = kernel.numpy().copy()
+    target = np.ones((5, 6, 1), np.float32)
+    train(model, HEAD, lambda k: (batch(shapes), target, target[:, :, 0]), TrainingSpec(steps=4, progress="none"))
+    assert np.abs(kernel.numpy() - before).max() > 1e-4
 
 
 def test_an_input_that_does_not_fit_segment_or_season_is_refused() -> None:

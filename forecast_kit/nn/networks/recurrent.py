@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import layers
 
-from forecast_kit.errors import ArgumentError
-from forecast_kit.nn.blocks import TimePooling
+from forecast_kit.errors import ArgumentError, check_fraction, check_whole
+from forecast_kit.nn.blocks import NextStepLoss, TimePooling
 from forecast_kit.nn.cells import Cell, RecurrentDropout, Residual, Zoneout, check_cell, make_cell
 from forecast_kit.nn.networks.base import Network, Seeds, Shapes, Window
 from forecast_kit.nn.recurrent import recurrent
@@ -44,6 +44,8 @@ class Recurrent(Network):
         pooling: how the outputs over the window become one state: `"last"`, `"mean"`, `"max"`, `"attention"`.
         filters: width of a causal convolution in front of the first layer; 0 for none.
         kernel_size: steps that it sees.
+        auxiliary: weight of an auxiliary loss in training, in which every step is to forecast the next one, see
+            `NextStepLoss`; 0 for none.
         cell_options: what the cell takes besides, such as `{"activation": "relu"}` for `"rnn"`.
 
     Raises:
@@ -68,23 +70,24 @@ class Recurrent(Network):
     pooling: str = "last"
     filters: int = 0
     kernel_size: int = 3
+    auxiliary: float = 0.0
     cell_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_cell(self.cell)
         object.__setattr__(self, "dilations", tuple(self.dilations))  # from JSON it comes as a list
-        for name in ("units", "layers", "kernel_size"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("hidden", "filters"):
-            if getattr(self, name) < 0:
-                raise ArgumentError(f"{name} must be at least 1, or 0 for none; got {getattr(self, name)}")
-        if self.segment != "season" and (not isinstance(self.segment, int) or self.segment < 1):
-            raise ArgumentError(f"segment must be at least 1, or 'season'; got {self.segment!r}")
+        for name, least in (("units", 1), ("layers", 1), ("kernel_size", 1), ("hidden", 0), ("filters", 0)):
+            check_whole(name, getattr(self, name), least)
+        if self.segment != "season":
+            check_whole("segment", self.segment, 1, ", or 'season'")
         for name in ("dropout", "recurrent_dropout", "zoneout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ArgumentError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+            check_fraction(name, getattr(self, name))
+        if isinstance(self.auxiliary, bool) or not isinstance(self.auxiliary, int | float) or self.auxiliary < 0:
+            raise ArgumentError(f"auxiliary must be a number of at least 0, got {self.auxiliary!r}")
+        if self.auxiliary and self.bidirectional:
+            raise ArgumentError("auxiliary asks each step for the next one, which a bidirectional layer has seen; "
+                                "drop one of them")  # fmt: skip
         if self.pooling not in POOLINGS:
             raise ArgumentError(f"pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}")
         if self.dilations and len(self.dilations) != self.layers:
@@ -113,6 +116,9 @@ class Recurrent(Network):
         """See `Network`."""
         super().check(shapes)
         segment = self.steps_at_once(shapes)
+        if self.auxiliary and segment >= shapes.input_length:
+            raise ArgumentError(f"auxiliary asks for the next of several steps, and the cell reads all "
+                                f"{shapes.input_length} at once; take a shorter segment, or no auxiliary")  # fmt: skip
         if shapes.input_length % segment:
             raise ArgumentError(
                 f"input_length must be a multiple of segment, got {shapes.input_length} and {self.segment}"
@@ -139,16 +145,19 @@ class Recurrent(Network):
         if self.filters:
             x = layers.Conv1D(
                 self.filters, self.kernel_size, padding="causal", activation="relu", kernel_initializer=seeds.next(),
-                name="encoder_convolution",
+                data_format="channels_last", name="encoder_convolution",
             )(x)  # fmt: skip
         steps = window.shapes.input_length // self.steps_at_once(window.shapes)
         x = layers.Reshape((steps, -1))(x)  # [B, T / segment, segment * channels]
         for k in range(self.layers):
-            every = k < self.layers - 1 or self.pooling != "last"
+            every = k < self.layers - 1 or self.pooling != "last" or self.auxiliary > 0
             x = self._layer(k, seeds, every=every)(x)
             if self.dropout:
                 x = layers.Dropout(self.dropout, seed=seeds.number())(x)
-        if self.pooling == "last":
+        if self.auxiliary:
+            loss = NextStepLoss(self.auxiliary, seed=seeds.number(), name="encoder_auxiliary")
+            x = loss(x, window.y, window.observed)
+        elif self.pooling == "last":
             return x
         return TimePooling(self.pooling, seed=seeds.number(), name="encoder_pooling")(x)
 
