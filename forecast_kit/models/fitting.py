@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,11 +17,16 @@ from forecast_kit.data.transforms import Pipeline
 from forecast_kit.data.windows import WindowIndex, WindowReport, WindowSpec
 from forecast_kit.errors import ArgumentError, DataError, nearest
 from forecast_kit.models.loader import WindowLoader, cut_windows
+from forecast_kit.models.paths import learn_dependence, pit
 from forecast_kit.models.validation import Parts
 from forecast_kit.nn.feeding import Example
 from forecast_kit.nn.heads import Head
 from forecast_kit.nn.networks import Shapes
-from forecast_kit.nn.training import Checkpoint, Training, TrainingSpec, frozen, on_devices
+from forecast_kit.nn.training import Checkpoint, Training, TrainingSpec, apply, frozen, on_devices
+from forecast_kit.typing import Floats
+
+_JUDGED = 512  # windows, about, from which the dependence of steps is learned
+_TOGETHER = 256  # held-out windows that are judged together: what a long window takes on its way is many times itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,18 +97,21 @@ def prepare(
 def _held_windows(
     parts: Parts, spec: WindowSpec, transform: Pipeline, encoder: CovariateEncoder, ids: np.ndarray | None
 ) -> tuple[Example, ...]:
-    """The windows to judge by, in one batch; none where nothing is held out."""
+    """The windows to judge by, in batches; none where nothing is held out."""
     series, origin = parts.windows(spec.horizon, spec.stride)
     if not len(series):
         return ()
     whole = transform.transform(parts.whole)
-    inputs, target, weight = cut_windows(
-        encoder.transform(whole), whole.y.astype(np.float32), series, origin, spec,
-        calendar=encoder.calendar(parts.whole, 0), numbers=_numbers(ids, parts.whole),
+    encoded, y, calendar = encoder.transform(whole), whole.y.astype(np.float32), encoder.calendar(parts.whole, 0)
+    numbers = _numbers(ids, parts.whole)
+    batches = tuple(
+        cut_windows(encoded, y, series[k : k + _TOGETHER], origin[k : k + _TOGETHER], spec, calendar=calendar,
+                    numbers=numbers)
+        for k in range(0, len(series), _TOGETHER)
     )  # fmt: skip
-    if not weight.any():
+    if not any(weight.any() for _, _, weight in batches):
         raise DataError("no target was observed in what is held out for validation; hold out more, or nothing")
-    return ((inputs, target, weight),)
+    return batches
 
 
 def usual_input_length(season_length: int, horizon: int) -> int:
@@ -114,6 +123,18 @@ def usual_input_length(season_length: int, horizon: int) -> int:
     m = season_length
     seasons = max(-(-2 * horizon // m), 3)
     return m * max(seasons, 7 if 24 <= m <= 96 else 1)
+
+
+def season_before(windows: WindowSpec, panel: Panel, held_out: int) -> WindowSpec:
+    """Windows with at least a season of history, where the series are long enough to ask for it.
+
+    Args:
+        windows: with any `min_history`.
+        panel: to train on.
+        held_out: horizons at the end of its series that are not trained on.
+    """
+    longest = int(panel.lengths.max()) - (1 + held_out) * windows.horizon
+    return replace(windows, min_history=max(1, min(panel.season_length, longest)))
 
 
 def _numbers(ids: np.ndarray | None, panel: Panel) -> np.ndarray | None:
@@ -130,12 +151,14 @@ class Learned:
         ready: what it was trained on.
         training: what became of the training, of the one that was judged where there were two.
         report: that in words; empty where there is nothing to tell.
+        dependence: `[H, H]` how the steps of a window went together, see `step_dependence`.
     """
 
     model: Any
     ready: Prepared
     training: Training
     report: str
+    dependence: Floats
 
 
 def learn(
@@ -194,15 +217,46 @@ def learn(
         shared, model = model, build(ready.shapes)
         model.set_weights(shared.get_weights())
     if after is None:
-        learned = Learned(model, ready, training, _told_of(training, ready, names))
+        told_of = _told_of(training, ready, names)
+        learned = Learned(model, ready, training, told_of, step_dependence(model, head, ready))
     else:
         again = f"trained again on everything for {training.step:,} steps"
-        learned = Learned(model, ready, after.training, f"{after.report}\n{again}")
+        learned = Learned(model, ready, after.training, f"{after.report}\n{again}", after.dependence)
     if interrupt is None or after is None:
         keep(learned)
     if interrupt is not None:
         raise interrupt
     return learned
+
+
+def spread_levels(head: Head) -> tuple[float, ...]:
+    """The levels between which the distribution of a step is known; empty where the head says nothing of it."""
+    if not head.spread or len(head.levels) == 1:
+        return ()
+    return head.levels or (0.001, 0.005, *(k / 100 for k in range(1, 100)), 0.995, 0.999)
+
+
+def step_dependence(model: Any, head: Head, ready: Prepared) -> Floats:
+    """`[H, H]` the correlation of the steps of a window, as `learn_dependence` has it.
+
+    Learned from windows that are held out, and where there are none from drawn ones that were trained on,
+    some hundreds of either. Where nothing is known of how sure the forecasts are, or was observed, the steps
+    are taken as independent.
+    """
+    levels = spread_levels(head)
+    if not levels:
+        return np.eye(ready.shapes.horizon)
+    loader = ready.loader
+    enough = -(-_JUDGED // (_TOGETHER if ready.held else loader.batch_size))
+    batches = ready.held[:enough] or (loader(k) for k in range(enough))
+    found: list[Floats] = []
+    for inputs, target, weight in batches:
+        y = np.where(weight > 0, target[:, :, 0], np.nan).astype(np.float64)
+        quantiles = head.quantile(apply(model, inputs), levels)
+        sound = np.isfinite(quantiles).all(axis=(1, 2))  # a wild series may have a forecast beyond all numbers
+        found.append(pit(y[sound], quantiles[sound], levels))
+    scores = np.concatenate(found)
+    return learn_dependence(scores) if np.isfinite(scores).any() else np.eye(ready.shapes.horizon)
 
 
 def _told_of(training: Training, ready: Prepared, names: Sequence[str]) -> str:
@@ -215,6 +269,40 @@ def _told_of(training: Training, ready: Prepared, names: Sequence[str]) -> str:
     if names:
         lines.append(f"not trained: {', '.join(names)}")
     return "\n".join(lines)
+
+
+def checkpoints(
+    folder: Path, panel: Panel, validation: Panel | None, forecaster: Mapping[str, Any]
+) -> dict[str, Checkpoint]:
+    """The files in which a first training (`first`) and one after it (`again`) leave their state.
+
+    Args:
+        folder: where.
+        panel, validation: what is trained on and judged by.
+        forecaster: its description. What it shows of its progress makes no difference.
+    """
+    training = {key: value for key, value in forecaster["training"].items() if key != "progress"}
+    identity = {
+        "panel": panel.digest, "validation": None if validation is None else validation.digest,
+        "forecaster": {**forecaster, "training": training},
+    }  # fmt: skip
+    return {name: Checkpoint(folder / f"{name}.npz", identity) for name in ("first", "again")}
+
+
+def encode_future(encoder: CovariateEncoder, future: Floats, panel: Panel, horizon: int) -> np.ndarray:
+    """`[N, H, K]` known-future covariates as a network of that horizon sees them, which may be longer than theirs.
+
+    Args:
+        encoder: fitted.
+        future: `[N, h, K]` of the steps that were asked for; after them the last one is repeated.
+        panel: the series.
+        horizon: H, at least h.
+    """
+    missing = horizon - future.shape[1]
+    padded = np.pad(future, ((0, 0), (0, missing), (0, 0)), mode="edge") if missing and future.size else future
+    if not future.size:
+        padded = np.empty((len(panel), horizon, future.shape[2]))
+    return encoder.transform_future(padded, panel)
 
 
 def peak_memory() -> float | None:

@@ -15,25 +15,29 @@ from forecast_kit import typing as fk
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster, check_panel
 from forecast_kit.data.covariates import CovariateEncoder
+from forecast_kit.data.future import future_values
 from forecast_kit.data.panel import Panel, positions
-from forecast_kit.data.stages import Stage
-from forecast_kit.data.transforms import Pipeline
 from forecast_kit.data.windows import WindowReport, WindowSpec, gather
-from forecast_kit.errors import ArgumentError, NotFittedError, name_some
+from forecast_kit.errors import ArgumentError, NotFittedError
+from forecast_kit.models.composing import Stages, choose_head, choose_network, choose_transform
 from forecast_kit.models.fitting import (
     Learned,
     Prepared,
     as_spec,
+    checkpoints,
+    encode_future,
     learn,
     peak_memory,
     prepare,
+    season_before,
+    spread_levels,
     usual_input_length,
 )
 from forecast_kit.models.loader import drop_empty
+from forecast_kit.models.paths import SamplePaths, sample_paths
 from forecast_kit.models.validation import check_roles, divide
-from forecast_kit.nn.heads import Head, make_head
-from forecast_kit.nn.networks import Network, Shapes, build_network, make_network
-from forecast_kit.nn.training import Checkpoint, TrainingSpec, apply, in_precision
+from forecast_kit.nn.networks import Network, Shapes, build_network
+from forecast_kit.nn.training import TrainingSpec, apply, in_precision
 from forecast_kit.progress import shown
 from forecast_kit.typing import Batch, Floats
 
@@ -89,7 +93,7 @@ class NeuralForecaster(Forecaster):
         input_length: int | None = None,
         head: str | Mapping[str, Any] = "quantile",
         levels: Sequence[float] = LEVELS,
-        transform: Stage | str | Mapping[str, Any] | Sequence[Stage | str | Mapping[str, Any]] | None = None,
+        transform: Stages | None = None,
         training: TrainingSpec | Mapping[str, Any] | None = None,
         windows: Mapping[str, Any] | None = None,
     ) -> None:
@@ -106,12 +110,10 @@ class NeuralForecaster(Forecaster):
         for key in ("input_length", "horizon"):
             if key in self.windows:
                 raise ArgumentError(f"{key} is an argument of its own, give it there and not in windows")
-        self._head = self._make_head()
-        self._network = self._make_network()
+        self._head = choose_head(head, self.levels)
+        self._network = choose_network(network, self._head)
         self._windows = self._windows_of(1 if input_length is None else input_length)
-        self.transform_ = self._pipeline()
-        self.transform_.check()
-        self._check_support()
+        self.transform_ = choose_transform(transform, self._head)
         self.training.weights_ahead(horizon)  # refuses others than H
         self.covariates_ = CovariateEncoder()
         self.model_: Any = None  # a keras.Model
@@ -120,30 +122,9 @@ class NeuralForecaster(Forecaster):
         self.windows_: WindowReport | None = None
         self._report = ""
         self.curve_: Floats = np.empty((0, 3))
+        self.dependence_: Floats = np.empty((0, 0))  # [H, H] how the steps of a window go together
         self.fit_seconds_ = 0.0
         self.peak_memory_: float | None = None
-
-    def _make_head(self) -> Head:
-        options = {"head": self.head} if isinstance(self.head, str) else dict(self.head)
-        if "levels" in options:
-            raise ArgumentError("levels is an argument of its own, give it there and not in head")
-        name = options.pop("head", "quantile")
-        return make_head(name, **({"levels": self.levels, **options} if name == "quantile" else options))
-
-    def _make_network(self) -> Network:
-        network = make_network(self.network)
-        told = isinstance(self.network, Network) or (isinstance(self.network, Mapping) and "normalize" in self.network)
-        return network if told or self._head.support == "real" else replace(network, normalize="mean")
-
-    def _check_support(self) -> None:
-        """Refuses transforms after which positive targets or counts are none any more."""
-        stages = [] if self._head.support == "real" else self.transform_.describe()["stages"]
-        shifting = [stage["stage"] for stage in stages if stage["stage"] != "mean_abs"]
-        if shifting:
-            raise ArgumentError(
-                f"{type(self._head).__name__} is for {self._head.support} targets, whose zero a transform must leave "
-                f"where it is: take transform=() or 'mean_abs', not {name_some(shifting)}"
-            )
 
     def _windows_of(self, input_length: int) -> WindowSpec:
         return as_spec(WindowSpec, {"input_length": input_length, "horizon": self.horizon, **self.windows})
@@ -180,14 +161,14 @@ class NeuralForecaster(Forecaster):
 
     @property
     def costs(self) -> dict[str, float]:
-        """What the network and its training cost, by names under which a run logs it.
+        """What the network and its training cost, by the names under which a run logs it.
 
-        Parameters; `fit_s`, the seconds of the fit; `weights_mb`; and, where the system tells it and the
-        fit was in this process, `peak_memory_mb`, the most memory that the process had held by its end.
+        `parameters`; `fit_s`, seconds; `weights_mb`; and, after a fit in this process and where the system
+        tells it, `peak_memory_mb`, the most memory that the process had held by its end.
         """
-        own = {"parameters": float(self.parameter_count), "fit_s": self.fit_seconds_}
-        own["weights_mb"] = sum(weight.nbytes for weight in self.model_.get_weights()) / 2**20
-        return own | ({} if self.peak_memory_ is None else {"peak_memory_mb": self.peak_memory_})
+        peak = {} if self.peak_memory_ is None else {"peak_memory_mb": self.peak_memory_}
+        weights = sum(weight.nbytes for weight in self.model_.get_weights()) if self.model_ else 0
+        return {"parameters": self.parameter_count, "fit_s": self.fit_seconds_, "weights_mb": weights / 2**20, **peak}
 
     def fit(
         self,
@@ -232,7 +213,7 @@ class NeuralForecaster(Forecaster):
         checkpoint: str | Path | None = None,
     ) -> None:
         spec, length = self.training, self.input_length or usual_input_length(panel.season_length, self.horizon)
-        files = self._checkpoints(panel, validation, checkpoint)
+        files = {} if checkpoint is None else checkpoints(Path(checkpoint), panel, validation, self.describe())
         with shown(spec.progress, self.name, callbacks=callbacks, lines=spec.evaluations) as told:
             ready = self._ready(panel, validation, spec, length, ids=panel.ids)
             training = learn(
@@ -280,19 +261,58 @@ class NeuralForecaster(Forecaster):
         assert self.schema_ is not None  # just checked
         assert self.shapes_ is not None
         check_roles(panel.schema, self.schema_, "the panel")
-        spec = training if isinstance(training, TrainingSpec) else as_spec(TrainingSpec, training or {}, self.training)
+        own = replace(self.training, refit=False)
+        spec = training if isinstance(training, TrainingSpec) else as_spec(TrainingSpec, training or {}, own)
         if spec.precision != self.training.precision or spec.refit:
             raise ArgumentError("fine_tune goes on in the precision that the network was built in, and does not refit; "
                                 "leave precision and refit out of training")  # fmt: skip
         length = self.shapes_.input_length
         ready = self._ready(panel, validation, spec, length, ids=self.ids_, covariates=self.covariates_)
-        with (
-            self._keeping(panel),
-            shown(spec.progress, self.name, callbacks=callbacks, lines=spec.evaluations) as told,
-        ):
+        show = shown(spec.progress, self.name, callbacks=callbacks, lines=spec.evaluations)
+        with self._keeping(panel), show as told:
             weights = self.model_.get_weights()
             learn(self._build, self._head, ready, spec, told=told, keep=self._take_over, weights=weights, freeze=freeze)
         return self
+
+    def sample(
+        self, paths: int = 100, *, horizon: int | None = None, history: Any = None, future: Any = None, seed: int = 0
+    ) -> SamplePaths:
+        """Whole futures, in which every step is distributed as forecast and the steps go together as errors did.
+
+        How errors go together was learned at fit, from the windows held out for validation, or without any
+        from windows of the training part, see `forecast_kit.models.paths`.
+
+        Args:
+            paths: of each series, S.
+            horizon, history, future: see `predict`.
+            seed: of the draws.
+
+        Raises:
+            NotFittedError: before `fit`, or without history.
+            ArgumentError: the head says nothing of how sure it is, or an argument is out of range.
+
+        >>> from forecast_kit.data.datasets import load
+        >>> panel = Panel.from_frame(*load("air_passengers"))
+        >>> model = NeuralForecaster("gru", horizon=12, training={"steps": 20}).fit(panel)
+        >>> model.sample(50).values.shape
+        (1, 50, 12)
+        """
+        panel, steps, head = self._history(history), self._horizon(horizon), self._head
+        levels = spread_levels(head)
+        if not levels:
+            raise ArgumentError(
+                f"sample needs a head that says how sure it is, and {type(head).__name__} with levels={head.levels} "
+                f"does not; take head='quantile' with several levels, or a distribution such as head='student_t'"
+            )
+        known = head.quantile(self._parameters(panel, steps, future_values(panel, future, steps)), levels)
+        drawn = sample_paths(known, levels, self.dependence_, paths, np.random.default_rng(seed))
+        if head.support != "real":
+            drawn = np.maximum(drawn, 0.0)
+        values = np.moveaxis(self.transform_.inverse(np.moveaxis(drawn, 1, 2), panel), 2, 1)
+        return SamplePaths(
+            self.name, panel.ids, panel.axis.stamps(panel.last), panel.horizon_stamps(steps),
+            np.rint(values) if head.support == "counts" else values, panel.schema.zone,
+        )  # fmt: skip
 
     def _ready(
         self,
@@ -305,9 +325,12 @@ class NeuralForecaster(Forecaster):
         covariates: CovariateEncoder | None = None,
     ) -> Prepared:
         """What to train on and to judge by, for a network that reads so many steps and knows these series."""
-        windows = self._windows_for(panel, length, spec.validation if later is None else 0)
+        windows = self._windows_of(length)
+        if "min_history" not in self.windows:
+            windows = season_before(windows, panel, spec.validation if later is None else 0)
         return prepare(
-            divide(panel, later, windows, spec), windows, self._pipeline(), spec, covariates=covariates,
+            divide(panel, later, windows, spec), windows, choose_transform(self.transform, self._head), spec,
+            covariates=covariates,
             ids=ids if self._network.wants_series else None,
         )  # fmt: skip
 
@@ -327,72 +350,39 @@ class NeuralForecaster(Forecaster):
         ready = learned.ready
         self.transform_, self.covariates_, self.ids_ = ready.transform, ready.covariates, ready.ids
         self.shapes_, self._windows = ready.shapes, ready.loader.index.spec
-        self.model_, self.curve_ = learned.model, learned.training.curve
+        self.model_, self.curve_, self.dependence_ = learned.model, learned.training.curve, learned.dependence
         self.windows_, self._report = ready.report, learned.report
-
-    def _checkpoints(self, panel: Panel, validation: Panel | None, folder: str | Path | None) -> dict[str, Checkpoint]:
-        """The files in which a first training and a second one leave their state."""
-        if folder is None:
-            return {}
-        about = self.describe()
-        about["training"] = {key: value for key, value in about["training"].items() if key != "progress"}
-        identity = {
-            "panel": panel.digest, "validation": None if validation is None else validation.digest, "forecaster": about,
-        }  # fmt: skip
-        return {name: Checkpoint(Path(folder) / f"{name}.npz", identity) for name in ("first", "again")}
-
-    def _pipeline(self) -> Pipeline:
-        stages = self.transform
-        if stages is None:
-            stages = "standard" if self._head.support == "real" else ()
-        return Pipeline([stages] if isinstance(stages, Stage | str | Mapping) else stages)
 
     def _build(self, shapes: Shapes) -> Any:
         with in_precision(self.training):
             return build_network(self._network, shapes, self._head, seed=self.training.seed)
 
-    def _windows_for(self, panel: Panel, input_length: int, held_out: int) -> WindowSpec:
-        """Windows with at least a season of history, where the series are long enough to ask for it."""
-        windows = self._windows_of(input_length)
-        if "min_history" in self.windows:
-            return windows
-        longest = int(panel.lengths.max()) - (1 + held_out) * self.horizon
-        return replace(windows, min_history=max(1, min(panel.season_length, longest)))
-
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
+        params = self._parameters(history, horizon, future)
+        center = self.transform_.inverse(self._head.center(params), history)
+        return Prediction(center, self.transform_.inverse(self._head.quantile(params, levels), history))
+
+    def _parameters(self, history: Panel, horizon: int, future: Floats) -> Floats:
+        """`[N, H, K]` the head's, in transformed units."""
         if horizon > self.horizon:
             raise ArgumentError(
                 f"{self.name} was trained for a horizon of {self.horizon} steps, {horizon} were asked for; "
                 f"train it with horizon={horizon}, or ask for fewer"
             )
-        params = self._apply(history, future)[:, :horizon]
-        center = self.transform_.inverse(self._head.center(params), history)
-        return Prediction(center, self.transform_.inverse(self._head.quantile(params, levels), history))
-
-    def _apply(self, history: Panel, future: Floats) -> Floats:
-        """`[N, H, K]` the head's parameters, in transformed units."""
         assert self.model_ is not None  # predict has checked that we are fitted
         transformed = self.transform_.transform(history)
         batch = gather(
             self.covariates_.transform(transformed), transformed.y, np.arange(len(history)), history.lengths,
             self._windows, calendar=self.covariates_.calendar(history, self.horizon),
-            future=self._encode_future(future, history),
+            future=encode_future(self.covariates_, future, history, self.horizon),
         )  # fmt: skip
-        return apply(self.model_, self._with_series(drop_empty(batch), history.ids))
+        return apply(self.model_, self._with_series(drop_empty(batch), history.ids))[:, :horizon]
 
     def _with_series(self, batch: Batch, ids: np.ndarray) -> Batch:
         """The batch, and where the network wants it the number of each window's series."""
         if self._network.wants_series:
             batch[fk.SERIES] = (positions(self.ids_, ids) + 1).astype(np.int32)
         return batch
-
-    def _encode_future(self, future: Floats, panel: Panel) -> np.ndarray:
-        """`[N, H, K]` future covariates as the network saw them; steps not asked for repeat the last one."""
-        missing = self.horizon - future.shape[1]
-        padded = np.pad(future, ((0, 0), (0, missing), (0, 0)), mode="edge") if missing and future.size else future
-        if not future.size:
-            padded = np.empty((len(panel), self.horizon, future.shape[2]))
-        return self.covariates_.transform_future(padded, panel)
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         assert self.shapes_ is not None  # save has checked that we are fitted
@@ -402,13 +392,14 @@ class NeuralForecaster(Forecaster):
             "shapes": asdict(self.shapes_), "transform": transform, "covariates": self.covariates_.to_dict(),
             "fit_seconds": self.fit_seconds_,
         }  # fmt: skip
-        return values, {**arrays, "series": self.ids_, "curve": self.curve_}
+        return values, {**arrays, "series": self.ids_, "curve": self.curve_, "dependence": self.dependence_}
 
     def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         shapes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shapes"].items()}
         self.shapes_ = Shapes(**shapes)
         self._windows = self._windows_of(self.shapes_.input_length)
         self.ids_, self.curve_ = arrays.pop("series"), arrays.pop("curve", self.curve_)
+        self.dependence_ = arrays.pop("dependence", np.eye(self.horizon))  # an artefact from before paths were drawn
         self.fit_seconds_ = values.get("fit_seconds", 0.0)
         self.transform_.restore(values["transform"], arrays)
         self.covariates_ = CovariateEncoder.from_dict(values["covariates"])

@@ -22,11 +22,14 @@ Production, Wind Energy 12, 2009.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from forecast_kit.errors import ArgumentError
+from forecast_kit.data.frequency import show_zone
+from forecast_kit.errors import ArgumentError, check_whole
 from forecast_kit.typing import Floats
 
 _EDGE = 1e-4  # how near to 0 and 1 a `pit` comes: normal scores stay within 3.7, so that no outlier is all there is
@@ -34,6 +37,49 @@ _LEAST = 1e-6  # the least eigenvalue of a correlation matrix
 _CHUNK = 2**20  # numbers that are worked on at once
 _SHARED = np.linspace(0.0, 0.95, 39)  # where the target's two numbers are looked for
 _DECAY = np.linspace(-0.95, 0.99, 98)
+
+
+@dataclass(frozen=True, eq=False)
+class SamplePaths:
+    """S whole futures of each of N series, H steps long.
+
+    What depends on several steps together is read off path by path: of a week's demand, the quantile is
+    `np.quantile(paths.values.sum(axis=2), 0.9, axis=1)`, which no sum of daily quantiles is.
+
+    Attributes:
+        model: the forecaster's name.
+        ids: `[N]` series.
+        cutoff: `[N]` the last observed stamp of each.
+        ds: `[N, H]` the stamps of the steps ahead.
+        values: `[N, S, H]` in the target's unit. Series are drawn independently of one another.
+        zone: the time zone that frames show stamps in; None for stamps as they are.
+    """
+
+    model: str
+    ids: np.ndarray
+    cutoff: np.ndarray
+    ds: np.ndarray
+    values: Floats
+    zone: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        count, paths, horizon = self.values.shape
+        return f"SamplePaths({self.model!r}, {count} series, {paths} paths, horizon={horizon})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """The long frame `unique_id, ds, cutoff, model, path, y`, one row for each series, path (from 0) and step."""
+        count, paths, horizon = self.values.shape
+        return pd.DataFrame({
+            "unique_id": np.repeat(self.ids, paths * horizon),
+            "ds": show_zone(np.repeat(self.ds[:, None], paths, axis=1).ravel(), self.zone),
+            "cutoff": show_zone(np.repeat(self.cutoff, paths * horizon), self.zone),
+            "model": self.model,
+            "path": np.tile(np.repeat(np.arange(paths), horizon), count),
+            "y": self.values.ravel(),
+        })  # fmt: skip
 
 
 def pit(y: Floats, quantiles: Floats, levels: Sequence[float]) -> Floats:
@@ -143,8 +189,7 @@ def sample_paths(quantiles: Floats, levels: Sequence[float], R: Floats, paths: i
     known, at = _check(quantiles, levels)
     count, horizon, _ = known.shape
     root = _root(R, horizon)
-    if isinstance(paths, bool) or not isinstance(paths, int | np.integer) or paths < 1:
-        raise ArgumentError(f"paths must be a whole number, at least 1; got {paths!r}")
+    check_whole("paths", paths)
     drawn = np.empty((count, paths, horizon))
     chunk = max(1, _CHUNK // (paths * horizon))
     for k in range(0, count, chunk):

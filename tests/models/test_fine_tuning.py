@@ -150,6 +150,12 @@ def test_its_training_is_the_forecasters_own_but_for_what_is_given(learned: Call
     assert model.describe() == learned().describe()
 
 
+def test_a_refit_is_not_part_of_what_is_taken_over() -> None:
+    spec = {"steps": 8, "batch_size": 16, "validation": 1, "refit": True}
+    model = forecaster(training=spec).fit(panel_of(saws(2, 1)))
+    assert "trained again" not in model.fine_tune(panel_of(saws(2, 3))).fit_report
+
+
 def test_it_is_judged_by_held_out_windows_too(learned: Callable[[], NeuralForecaster]) -> None:
     model = learned()
     training = {"steps": 64, "validation": 1, "patience": 1, "evaluations": 4, "learning_rate": 1.0}

@@ -27,10 +27,12 @@ class Head(keras.layers.Layer):
     Attributes:
         support: which targets it is for; for other than `"real"` a window may be scaled, not shifted.
         levels: the quantile levels that were learned, ascending; empty where any can be asked for.
+        spread: whether it says how sure it is; without, it has no quantiles at all.
     """
 
     support: ClassVar[Support] = "real"
     levels: tuple[float, ...] = ()
+    spread: ClassVar[bool] = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})

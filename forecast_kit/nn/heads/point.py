@@ -77,6 +77,8 @@ class PointHead(Head):
     array([[0.5, 8. ]], dtype=float32)
     """
 
+    spread = False
+
     def __init__(self, loss: str = "mae", delta: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if loss not in LOSSES:

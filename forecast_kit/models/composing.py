@@ -1,0 +1,55 @@
+"""The parts of a neural forecaster from its arguments, and whether they go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from forecast_kit.data.stages import Stage
+from forecast_kit.data.transforms import Pipeline
+from forecast_kit.errors import ArgumentError, name_some
+from forecast_kit.nn.heads import Head, make_head
+from forecast_kit.nn.networks import Network, make_network
+
+Stages = Stage | str | Mapping[str, Any] | Sequence[Stage | str | Mapping[str, Any]]
+
+
+def choose_head(head: str | Mapping[str, Any], levels: Sequence[float]) -> Head:
+    """The head of that name or description; a quantile head learns the levels.
+
+    Raises:
+        ArgumentError: there is none, or an argument of it is out of range or belongs elsewhere.
+    """
+    options = {"head": head} if isinstance(head, str) else dict(head)
+    if "levels" in options:
+        raise ArgumentError("levels is an argument of its own, give it there and not in head")
+    name = options.pop("head", "quantile")
+    return make_head(name, **({"levels": levels, **options} if name == "quantile" else options))
+
+
+def choose_network(network: Network | str | Mapping[str, Any], head: Head) -> Network:
+    """The network of that name or description; unless told how to, it normalises windows as the head can bear."""
+    made = make_network(network)
+    told = isinstance(network, Network) or (isinstance(network, Mapping) and "normalize" in network)
+    return made if told or head.support == "real" else replace(made, normalize="mean")
+
+
+def choose_transform(stages: Stages | None, head: Head) -> Pipeline:
+    """The pipeline of these stages; of None, what suits the head.
+
+    Raises:
+        ArgumentError: the stages do not fit one another, or would leave positive targets or counts none any more.
+    """
+    if stages is None:
+        stages = "standard" if head.support == "real" else ()
+    pipeline = Pipeline([stages] if isinstance(stages, Stage | str | Mapping) else stages)
+    pipeline.check()
+    named = [] if head.support == "real" else [stage["stage"] for stage in pipeline.describe()["stages"]]
+    shifting = [name for name in named if name != "mean_abs"]
+    if shifting:
+        raise ArgumentError(
+            f"{type(head).__name__} is for {head.support} targets, whose zero a transform must leave where it is: take "
+            f"transform=() or 'mean_abs', not {name_some(shifting)}"
+        )
+    return pipeline
