@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check bench accuracy ui clean
+.PHONY: demo test test-all check bench accuracy bench-accuracy ui clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forecast-kit run pipelines/demo.yaml
@@ -30,6 +30,9 @@ bench: $(VENV)/.installed-dev
 accuracy: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/bench_m4.py
 	$(BIN)/python tests/benchmarks/bench_calibration.py
+
+bench-accuracy: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/bench_accuracy.py
 
 ui: $(VENV)/.installed
 	$(BIN)/forecast-kit ui

@@ -34,7 +34,7 @@ from forecast_kit.models.fitting import (
     usual_input_length,
 )
 from forecast_kit.models.loader import drop_empty
-from forecast_kit.models.paths import SamplePaths, sample_paths
+from forecast_kit.models.paths import SamplePaths, from_upper_triangle, sample_paths, upper_triangle
 from forecast_kit.models.validation import check_roles, divide
 from forecast_kit.nn.networks import Network, Shapes, build_network
 from forecast_kit.nn.training import TrainingSpec, apply, in_precision
@@ -392,14 +392,19 @@ class NeuralForecaster(Forecaster):
             "shapes": asdict(self.shapes_), "transform": transform, "covariates": self.covariates_.to_dict(),
             "fit_seconds": self.fit_seconds_,
         }  # fmt: skip
-        return values, {**arrays, "series": self.ids_, "curve": self.curve_, "dependence": self.dependence_}
+        return values, {
+            **arrays,
+            "series": self.ids_,
+            "curve": self.curve_,
+            "dependence": upper_triangle(self.dependence_),
+        }
 
     def _restore(self, folder: Path, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         shapes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["shapes"].items()}
         self.shapes_ = Shapes(**shapes)
         self._windows = self._windows_of(self.shapes_.input_length)
         self.ids_, self.curve_ = arrays.pop("series"), arrays.pop("curve", self.curve_)
-        self.dependence_ = arrays.pop("dependence", np.eye(self.horizon))  # an artefact from before paths were drawn
+        self.dependence_ = from_upper_triangle(arrays.pop("dependence"), self.horizon)
         self.fit_seconds_ = values.get("fit_seconds", 0.0)
         self.transform_.restore(values["transform"], arrays)
         self.covariates_ = CovariateEncoder.from_dict(values["covariates"])

@@ -199,6 +199,22 @@ def sample_paths(quantiles: Floats, levels: Sequence[float], R: Floats, paths: i
     return drawn
 
 
+def upper_triangle(R: Floats) -> Floats:
+    """`[H (H - 1) / 2]` all that there is to a correlation matrix, to be stored."""
+    return R[np.triu_indices(len(R), 1)]
+
+
+def from_upper_triangle(upper: Floats, horizon: int) -> Floats:
+    """`[H, H]` the correlation matrix of that upper triangle.
+
+    >>> from_upper_triangle(np.array([0.5, 0.2, 0.4]), 3)[2]
+    array([0.2, 0.4, 1. ])
+    """
+    R = np.zeros((horizon, horizon))
+    R[np.triu_indices(horizon, 1)] = upper
+    return R + R.T + np.eye(horizon)
+
+
 def _check(quantiles: Floats, levels: Sequence[float]) -> tuple[Floats, Floats]:
     """`[N, H, Q]` and `[Q]`: the quantiles and their levels, if they go together."""
     known = np.asarray(quantiles, np.float64)

@@ -1,4 +1,4 @@
-"""A forecaster to begin with: what served best on public panels, chosen by the season and size of a panel."""
+"""A forecaster to begin with: what served best on public panels, fitted to the season and size of a panel."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ from forecast_kit.data.panel import Panel
 from forecast_kit.errors import check_whole
 from forecast_kit.models.ensemble import Ensemble
 from forecast_kit.models.neural import LEVELS, NeuralForecaster
-from forecast_kit.models.variations import variations
 
 _LONGEST = 52  # steps of input where there is no season
 
 
 def recommended(
-    panel: Panel, horizon: int, *, levels: Sequence[float] = LEVELS, members: int = 3, seed: int = 0
+    panel: Panel, horizon: int, *, levels: Sequence[float] = LEVELS, members: int = 4, seed: int = 0
 ) -> Forecaster:
-    """A forecaster for panels like this one, not fitted: GRUs that read a season at a time, the median of several.
+    """A forecaster for panels like this one, not fitted: recurrent networks of different kinds, their mean.
+
+    A GRU that reads a season at a time and a SegRNN, each once on logarithms of the target and once on the
+    target in units of each series' size: apart they are about as good as one another, and as they err in
+    different ways their mean is better than that of as many of one kind. Targets that are somewhere negative are
+    standardised in place of taking logarithms. The input is 2 to 7 seasons as the series' length allows, and the loss
+    is relative to each window's scale. How long to train differs most between panels: the last horizon of each
+    series is held out to find the best number of steps, up to 1,500, and then each network is trained again on
+    everything for as many.
 
     The rules look at the season and at how long and how many the series are, never at how well anything
     forecasts. They were chosen on the training parts of public sets; `tests/benchmarks/bench_accuracy.py`
-    measures what they are worth on the test parts. Targets that are nowhere negative are taken in logarithms,
-    the input is 2 to 7 seasons as the series' length allows, and the loss is relative to each window's scale.
-    How long to train differs most between panels: the last horizon of each series is held out to find the best
-    number of steps, up to 1,500, and then each network is trained again on everything for as many.
+    measures what they are worth on the test parts.
 
     Args:
         panel: the training part.
         horizon: steps ahead, H.
         levels: quantile probabilities to learn.
-        members: networks with seeds of their own, whose forecasts' median is taken; 1 for a single network.
+        members: how many networks; of more than 4 each kind has several, with seeds of their own. 1 for a GRU alone.
         seed: of the first; the others have the next ones.
 
     Raises:
@@ -43,20 +47,25 @@ def recommended(
     >>> model = recommended(panel, 12, members=1)
     >>> model.input_length, model.transform
     (36, ('log1p', 'standard'))
+    >>> list(recommended(panel, 12).members)
+    ['gru log1p', 'segrnn mean_abs', 'gru mean_abs', 'segrnn log1p']
     """
     check_whole("members", members)
     length = _input_length(panel, horizon)
     judged = panel.lengths >= 2 * horizon + panel.season_length  # what holding out a horizon takes
     known = {"validation": 1, "refit": True} if judged.mean() >= 0.5 else {}
     positive = bool((panel.y[panel.observed] >= 0).all())
-    model = NeuralForecaster(
-        "gru", horizon=horizon, input_length=length, levels=levels,
-        transform=("log1p", "standard") if positive else ("standard",),
-        training={"relative_loss": True, "average": 0.99, "seed": seed, **known},
-    )  # fmt: skip
-    if members == 1:
-        return model
-    return Ensemble(variations(model, training__seed=range(seed, seed + members)), combine="median", horizon=horizon)
+    first = ("log1p", "standard") if positive else ("standard",)
+    kinds = (("gru", first), ("segrnn", ("mean_abs",)), ("gru", ("mean_abs",)), ("segrnn", first))
+    models = {}
+    for k in range(members):
+        network, transform = kinds[k % len(kinds)]
+        again = f" {k // len(kinds) + 1}" if k >= len(kinds) else ""
+        models[f"{network} {transform[0]}{again}"] = NeuralForecaster(
+            network, horizon=horizon, input_length=length, levels=levels, transform=transform,
+            training={"relative_loss": True, "average": 0.99, "seed": seed + k, **known},
+        )  # fmt: skip
+    return Ensemble(models, combine="mean", horizon=horizon) if members > 1 else models[f"gru {first[0]}"]
 
 
 def _input_length(panel: Panel, horizon: int) -> int:

@@ -8,14 +8,13 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from zoo import FORECASTERS, LEVELS, H
+from zoo import FORECASTERS, LEVELS, NEURAL, H
 
 from forecast_kit import Panel
 from forecast_kit.errors import TooShortError
 
 M = 24  # steps in a season
-NETWORKS = ["lstm", "gru"]
-LOCAL = [name for name in FORECASTERS if name not in NETWORKS]
+LOCAL = [name for name in FORECASTERS if name not in NEURAL]
 # What learns from folds refuses a panel of which not one series is long enough for them.
 FROM_FOLDS = [name for name in LOCAL if name.startswith(("weighed", "conformal"))]
 TOO_SHORT = ["one observation", "two observations", "shorter than a season", "one season and a step"]
@@ -80,7 +79,7 @@ def test_a_panel_of_hostile_series_is_forecast_whole(name: str, caplog: pytest.L
     assert ((forecast.fallback == "") == (forecast.reason == "")).all()
     size = np.array([np.nanmax(np.abs(SERIES[series])) for series in forecast.ids])
     # What grows without bound is left out; and noughts, for which a network of four steps gives some small number.
-    calm = ~np.isin(forecast.ids, ["exponential", *(["zeros"] if name in NETWORKS else [])])
+    calm = ~np.isin(forecast.ids, ["exponential", *(["zeros"] if name in NEURAL else [])])
     assert (np.abs(forecast.mean).max(axis=1) <= 50.0 * size)[calm].all()
 
 
@@ -126,7 +125,7 @@ def test_the_unit_makes_no_difference(name: str, power: int) -> None:
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NEURAL)
 def test_a_network_without_a_single_window_says_so(name: str) -> None:
     with pytest.raises(TooShortError, match="no series is long enough"):
         FORECASTERS[name]().fit(panel_of(["two observations"]))

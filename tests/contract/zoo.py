@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import forecast_kit
 from forecast_kit import (
@@ -33,12 +34,19 @@ from forecast_kit import (
 H, LEVELS = 24, (0.1, 0.25, 0.5, 0.9)
 
 
-def neural(cell: str) -> Forecaster:
+def neural(network: dict[str, Any], **arguments: Any) -> Forecaster:
     return forecast_kit.NeuralForecaster(
-        {"cell": cell, "units": 4, "hidden": 8, "segment": 24},
-        horizon=H, input_length=48, training={"steps": 4, "batch_size": 8},
-    )  # fmt: skip
+        {"units": 4, **network}, horizon=H, input_length=48, training={"steps": 4, "batch_size": 8}, **arguments
+    )
 
+
+NEURAL: dict[str, Callable[[], Forecaster]] = {
+    "lstm": lambda: neural({"cell": "lstm", "hidden": 8, "segment": 24}),
+    "gru": lambda: neural({"cell": "gru", "hidden": 8, "segment": 24}, transform=("difference", "standard")),
+    "encoder and decoder": lambda: neural({"network": "encoder_decoder", "hidden": 8, "segment": 24}, head="student_t"),
+    "segrnn": lambda: neural({"network": "segrnn", "segment": 12, "series_embedding": 2}, head="normal"),
+    "es-rnn": lambda: neural({"network": "es_rnn", "hidden": 8}, transform="mean_abs"),
+}
 
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "naive": lambda: Naive(horizon=H),
@@ -73,6 +81,5 @@ FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "croston": lambda: Croston(horizon=H),
     "croston sba": lambda: CrostonSBA(horizon=H),
     "tsb": lambda: TSB(horizon=H),
-    "lstm": lambda: neural("lstm"),
-    "gru": lambda: neural("gru"),
+    **NEURAL,
 }

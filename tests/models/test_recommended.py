@@ -52,12 +52,15 @@ def test_a_horizon_is_held_out_where_most_series_can_spare_it() -> None:
     assert (single(11, 4).training.validation, single(11, 4).training.refit) == (0, False)
 
 
-def test_members_differ_by_their_seed_alone() -> None:
-    model = recommended(panel(60, 4), 4, members=2, seed=7)
+def test_members_are_of_different_kinds_and_then_of_different_seeds() -> None:
+    model = recommended(panel(60, 4), 4, members=6, seed=7)
     assert isinstance(model, Ensemble)
-    seeds = [member.training.seed for member in model._members.values()]
-    assert seeds == [7, 8]
-    one, other = ({**m.describe(), "training": None} for m in model._members.values())
+    assert model.combine == "mean"
+    assert list(model._members) == [
+        "gru log1p", "segrnn mean_abs", "gru mean_abs", "segrnn log1p", "gru log1p 2", "segrnn mean_abs 2"
+    ]  # fmt: skip
+    assert [member.training.seed for member in model._members.values()] == [7, 8, 9, 10, 11, 12]
+    one, other = ({**model._members[name].describe(), "training": None} for name in ("gru log1p", "gru log1p 2"))
     assert one == other
 
 

@@ -258,7 +258,7 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
         ("gru", {"unit": 3}, "unknown option 'unit' of the network 'gru'; it takes .* Did you mean 'units'"),
         ("gru", {"lookback": True}, "unknown option 'lookback' of the network 'gru'"),
         ("gru", {"units": 0}, "units must be a whole number, at least 1"),
-        ("gru", {"units": "8"}, "the network 'gru' cannot be built with {'units': '8'}"),
+        ("gru", {"units": "8"}, "units must be a whole number, at least 1; got '8'"),
         ("cnn", {"cell": "gru"}, "unknown option 'cell' of the network 'cnn'"),
         ("cnn", {"filters": 0}, "filters must be a whole number, at least 1; got 0"),
         ("cnn", {"kernel_size": 1.5}, "kernel_size must be a whole number"),
@@ -267,7 +267,7 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
         ("cnn", {"pool": "min"}, "pool must be 'max' or 'average', got 'min'"),
         ("cnn", {"pooling": "last"}, "pooling of a convolutional network must be one of flatten, mean, max"),
         ("cnn", {"dropout": 1.0}, "dropout must be a number of at least 0 and below 1"),
-        ("cnn", {"dropout": None}, "the network 'cnn' cannot be built with {'dropout': None}"),
+        ("cnn", {"dropout": None}, "dropout must be a number of at least 0 and below 1, got None"),
         ("cnn", {"initializer": "nothing"}, "initializer must be one that Keras knows by name"),
     ],
 )
