@@ -55,13 +55,15 @@ def test_a_horizon_is_held_out_where_most_series_can_spare_it() -> None:
 def test_members_are_of_different_kinds_and_then_of_different_seeds() -> None:
     model = recommended(panel(60, 4), 4, members=6, seed=7)
     assert isinstance(model, Ensemble)
-    assert model.combine == "mean"
+    assert model.combine == "median"
     assert list(model._members) == [
-        "gru log1p", "segrnn mean_abs", "gru mean_abs", "segrnn log1p", "gru log1p 2", "segrnn mean_abs 2"
+        "gru log1p", "encoder_decoder log1p", "gru mean_abs", "segrnn mean_abs", "gru log1p 2",
+        "encoder_decoder log1p 2",
     ]  # fmt: skip
     assert [member.training.seed for member in model._members.values()] == [7, 8, 9, 10, 11, 12]
     one, other = ({**model._members[name].describe(), "training": None} for name in ("gru log1p", "gru log1p 2"))
     assert one == other
+    assert list(recommended(panel(60, 1), 4).members)[2:] == ["gru mean_abs", "gru log1p 2"]
 
 
 @pytest.mark.parametrize(("rows", "season"), [(60, 4), (11, 4), (9, 1), (40, 24)])
