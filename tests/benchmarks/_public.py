@@ -115,13 +115,11 @@ class LongHorizon:
 
     Attributes:
         train: the first 12 months.
-        validation: these and 4 more.
         values: `[7, T]` all steps.
         test: the first step of the test part, and the one after its last.
     """
 
     train: Panel
-    validation: Panel
     values: np.ndarray
     test: tuple[int, int]
 
@@ -151,11 +149,9 @@ def etth1(folder: Path) -> LongHorizon:
     first, second = parts["train"], parts["train"] + parts["val"]
     values = (values - values[:, :first].mean(1, keepdims=True)) / values[:, :first].std(1, keepdims=True)
 
-    def panel(stop: int) -> Panel:
-        wide = pd.DataFrame(values[:, :stop].T, columns=channels).assign(ds=np.arange(stop))
-        return Panel.from_frame(wide.melt("ds", var_name="unique_id", value_name="y"), freq=1, season_length=24)
-
-    return LongHorizon(panel(first), panel(second), values, (second, second + parts["test"]))
+    wide = pd.DataFrame(values[:, :first].T, columns=channels).assign(ds=np.arange(first))
+    train = Panel.from_frame(wide.melt("ds", var_name="unique_id", value_name="y"), freq=1, season_length=24)
+    return LongHorizon(train, values, (second, second + parts["test"]))
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,13 @@ def test_members_are_of_different_kinds_and_then_of_different_seeds() -> None:
     assert [member.training.seed for member in model._members.values()] == [7, 8, 9, 10, 11, 12]
     one, other = ({**model._members[name].describe(), "training": None} for name in ("gru log1p", "gru log1p 2"))
     assert one == other
-    assert list(recommended(panel(60, 1), 4).members)[2:] == ["gru mean_abs", "gru log1p 2"]
+
+
+@pytest.mark.parametrize(
+    ("season", "horizon", "last"), [(4, 7, "segrnn mean_abs"), (4, 8, "gru log1p 2"), (1, 1, "gru log1p 2")]
+)
+def test_a_segrnn_is_among_them_where_the_horizon_is_within_two_seasons(season: int, horizon: int, last: str) -> None:
+    assert list(recommended(panel(60, season), horizon).members)[3] == last
 
 
 @pytest.mark.parametrize(("rows", "season"), [(60, 4), (11, 4), (9, 1), (40, 24)])
