@@ -22,8 +22,8 @@ def recommended(
 
     A GRU that reads a season at a time, once on logarithms of the target and once on the target in units of each
     series' size; an encoder-decoder; and where the horizon is shorter than two seasons a SegRNN, which starts from
-    a window's last value and loses its way further out. They err in different ways: on held-out parts of
-    seven public panels their median was better than the GRU by 1.6 % in the mean, and worse by 0.6 % where it was worst.
+    a window's last value and loses its way further out. They err in different ways: on held-out parts of seven
+    public panels their median was better than the GRU by 1.6 % in the mean, and 0.6 % worse where it was worst.
     Targets that are somewhere negative are standardised in place of taking logarithms. The input is 2 to 7
     seasons as the series' length allows, and the loss is relative to each window's scale. How long to train differs
     most between panels: the last horizon of each series is held out to find the best number of steps, up to
