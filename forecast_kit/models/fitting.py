@@ -25,7 +25,6 @@ from forecast_kit.nn.networks import Shapes
 from forecast_kit.nn.training import Checkpoint, Training, TrainingSpec, apply, frozen, on_devices
 from forecast_kit.typing import Floats
 
-_JUDGED = 512  # windows, about, from which the dependence of steps is learned
 _TOGETHER = 256  # held-out windows that are judged together: what a long window takes on its way is many times itself
 
 
@@ -239,18 +238,16 @@ def spread_levels(head: Head) -> tuple[float, ...]:
 def step_dependence(model: Any, head: Head, ready: Prepared) -> Floats:
     """`[H, H]` the correlation of the steps of a window, as `learn_dependence` has it.
 
-    Learned from windows that are held out, and where there are none from drawn ones that were trained on,
-    some hundreds of either. Where nothing is known of how sure the forecasts are, or was observed, the steps
+    Learned from up to 512 windows that are held out, and where there are none from drawn ones that were trained
+    on. Where nothing is known of how sure the forecasts are, or was observed, the steps
     are taken as independent.
     """
     levels = spread_levels(head)
     if not levels:
         return np.eye(ready.shapes.horizon)
-    loader = ready.loader
-    enough = -(-_JUDGED // (_TOGETHER if ready.held else loader.batch_size))
-    batches = ready.held[:enough] or (loader(k) for k in range(enough))
     found: list[Floats] = []
-    for inputs, target, weight in batches:
+    # Many windows at once: what a network costs outside training, it costs a call and hardly a window.
+    for inputs, target, weight in ready.held[:2] or (replace(ready.loader, batch_size=2 * _TOGETHER)(0),):
         y = np.where(weight > 0, target[:, :, 0], np.nan).astype(np.float64)
         quantiles = head.quantile(apply(model, inputs), levels)
         sound = np.isfinite(quantiles).all(axis=(1, 2))  # a wild series may have a forecast beyond all numbers
