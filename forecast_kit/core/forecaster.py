@@ -140,6 +140,15 @@ class Forecaster(ABC):
         """What the fit has to tell of the data that it used and left out; empty where nothing, and after a load."""
         return ""
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """What the fit cost, by the names under which a run logs it; empty where that is not kept.
+
+        `parameters`, learned numbers; `fit_s`, seconds; `weights_mb`, what these numbers take; `peak_memory_mb`,
+        the most memory that the process had held by the end of the fit.
+        """
+        return {}
+
     def fit(self, panel: Panel, *, callbacks: Sequence[FitCallback] = ()) -> Self:
         """This forecaster, fitted.
 

@@ -147,6 +147,7 @@ def _register(job: _Job, best: str, forecasters: dict[str, Forecaster], result: 
             with bars.running():
                 final = forecaster.clone().fit(panel, callbacks=(bars.fit(f"{best}, all data"), curve))
             curve.write(client, run_id)
+            runs.log_metrics(client, run_id, {f"final_{key}": value for key, value in final.costs.items()})
             if final.fit_report:
                 job.out.print(f"windows    {_indented(final.fit_report)}")
                 client.log_text(run_id, final.fit_report, "fit.txt")

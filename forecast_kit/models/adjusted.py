@@ -80,6 +80,11 @@ class Adjusted(Forecaster):
         """That of the forecaster inside."""
         return "" if self.inner_ is None else self.inner_.fit_report
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """Those of the forecaster inside."""
+        return {} if self.inner_ is None else self.inner_.costs
+
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         parts = self._decompose(panel)
         self.ids_, self.last_, self.origin_ = panel.ids, panel.last, panel.axis.stamps(np.zeros(1, np.int64))

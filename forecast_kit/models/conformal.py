@@ -156,6 +156,11 @@ class Conformal(Forecaster):
         theirs = self.base_.fit_report if self.base_ is not None else ""
         return "\n".join(text for text in (self._report, theirs) if text)
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """Those of the forecaster inside, of its last fit."""
+        return {} if self.base_ is None else self.base_.costs
+
     # ---- calibration
 
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:

@@ -26,6 +26,7 @@ from forecast_kit.models.nested import (
     packages_of,
     save_all,
     say_who,
+    total_costs,
     within,
 )
 from forecast_kit.typing import Floats, Ints
@@ -120,6 +121,11 @@ class Ensemble(Forecaster):
         """The members' reports, each after its name."""
         reports = {name: member.fit_report for name, member in self.members_.items()}
         return "\n".join(f"{name}: {report}" for name, report in reports.items() if report)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Those of the members together."""
+        return total_costs(self.members_.values())
 
     def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
         count = len(self._members)

@@ -103,6 +103,15 @@ def learned_levels(forecaster: Forecaster) -> tuple[float, ...]:
     return tuple(getattr(forecaster, "learned_levels", getattr(forecaster, "levels", ())))
 
 
+def total_costs(forecasters: Iterable[Forecaster]) -> dict[str, float]:
+    """The `costs` of several together: sums, and of memory the most."""
+    total: dict[str, float] = {}
+    for forecaster in forecasters:
+        for key, value in forecaster.costs.items():
+            total[key] = max(total.get(key, 0.0), value) if key.startswith("peak") else total.get(key, 0.0) + value
+    return total
+
+
 @contextmanager
 def within(what: str) -> Iterator[None]:
     """What goes wrong inside is told with the name of the forecaster inside in which it did."""

@@ -161,11 +161,7 @@ class NeuralForecaster(Forecaster):
 
     @property
     def costs(self) -> dict[str, float]:
-        """What the network and its training cost, by the names under which a run logs it.
-
-        `parameters`; `fit_s`, seconds; `weights_mb`; and, after a fit in this process and where the system
-        tells it, `peak_memory_mb`, the most memory that the process had held by its end.
-        """
+        """See `Forecaster`; the peak is there after a fit in this process, where the system tells it."""
         peak = {} if self.peak_memory_ is None else {"peak_memory_mb": self.peak_memory_}
         weights = sum(weight.nbytes for weight in self.model_.get_weights()) if self.model_ else 0
         return {"parameters": self.parameter_count, "fit_s": self.fit_seconds_, "weights_mb": weights / 2**20, **peak}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +227,10 @@ def test_a_job_with_weather_categories_calendar_and_wall_clock_time(
     assert "windows of 6 series, " in capsys.readouterr().out
     (report,) = shop.glob(".forecast_kit/artifacts/shop/*/artifacts/fit.txt")
     assert "dropped, fewer than 24 steps before the cutoff" in report.read_text()
+    with closing(sqlite3.connect(shop / ".forecast_kit" / "mlflow.db")) as store:
+        costs = dict(store.execute("select key, value from metrics where key like 'final_%'").fetchall())
+    assert set(costs) >= {"final_parameters", "final_fit_s", "final_weights_mb"}
+    assert all(value > 0 for value in costs.values())
     out = pd.read_parquet(shop / "forecasts" / "shop.parquet")
     expected = frame.loc[ahead, ["unique_id", "ds"]].sort_values(["unique_id", "ds"], ignore_index=True)
     wall = out["ds"].dt.tz_localize(None)

@@ -12,7 +12,17 @@ import pandas as pd
 import pytest
 from test_neural import rising_waves, tiny
 
-from forecast_kit import Forecaster, NeuralForecaster, Panel, TrainingSpec
+from forecast_kit import (
+    Conformal,
+    Ensemble,
+    Forecaster,
+    NeuralForecaster,
+    Panel,
+    SeasonallyAdjusted,
+    SeasonalNaive,
+    TrainingSpec,
+    variations,
+)
 from forecast_kit.core.forecaster import FitProgress
 from forecast_kit.data.windows import WindowIndex, WindowSpec
 from forecast_kit.errors import ArgumentError, NotFittedError, TrainingError
@@ -119,6 +129,19 @@ def test_costs_are_numbers_to_log(tmp_path: Path) -> None:
     assert loaded.costs == {key: value for key, value in model.costs.items() if key != "peak_memory_mb"}
     with pytest.raises(NotFittedError):
         _ = tiny().costs
+
+
+def test_costs_of_several_are_theirs_together() -> None:
+    panel = Panel.from_frame(rising_waves(3), freq=1, season_length=24)
+    members = variations(tiny(), training__seed=[0, 1])
+    ensemble = Ensemble({**members, "naive": SeasonalNaive()}).fit(panel)
+    each = [ensemble.members_[name].costs for name in members]
+    assert ensemble.costs["parameters"] == 2 * each[0]["parameters"]
+    assert ensemble.costs["fit_s"] == pytest.approx(sum(one["fit_s"] for one in each))
+    assert ensemble.costs["peak_memory_mb"] == max(one["peak_memory_mb"] for one in each)
+    assert Conformal(tiny(), folds=1, horizon=24).fit(panel).costs["parameters"] == each[0]["parameters"]
+    assert SeasonallyAdjusted(tiny(), test=False, horizon=24).fit(panel).costs["parameters"] > 0
+    assert SeasonalNaive().fit(panel).costs == {}
 
 
 def test_every_knob_of_the_training_is_described() -> None:

@@ -58,9 +58,10 @@ def test_members_are_of_different_kinds_and_then_of_different_seeds() -> None:
     assert model.combine == "median"
     assert list(model._members) == [
         "gru log1p", "encoder_decoder log1p", "gru mean_abs", "segrnn mean_abs", "gru log1p 2",
-        "encoder_decoder log1p 2",
+        "encoder_decoder log1p 2", "theta",
     ]  # fmt: skip
-    assert [member.training.seed for member in model._members.values()] == [7, 8, 9, 10, 11, 12]
+    networks = [member for member in model._members.values() if isinstance(member, NeuralForecaster)]
+    assert [member.training.seed for member in networks] == [7, 8, 9, 10, 11, 12]
     one, other = ({**model._members[name].describe(), "training": None} for name in ("gru log1p", "gru log1p 2"))
     assert one == other
 
