@@ -60,31 +60,38 @@ HEADER = (
 
 
 def on_panel(name: str, about: PublicSet, folder: Path) -> Iterator[Row]:
-    """The recommended forecaster on one data set."""
+    """The recommended forecaster on one data set; on M4 Hourly also its first network alone, and how sure both are."""
     public = about.load(folder)
-    model = recommended(public.panel, about.horizon, levels=LEVELS)
-    started = time.perf_counter()
-    model.fit(public.panel)
-    fitted = time.perf_counter()
-    forecast = model.predict(about.horizon, levels=LEVELS)
-    seconds = {"fit_s": fitted - started, "predict_s": time.perf_counter() - fitted}
-    at = np.searchsorted(forecast.ids, public.ids)
-    found = public.scores(forecast.mean[at])
-    title = f"recommended: {model.name}"
-    goals = [(about.goal, about.whose)] if about.whose else []
-    if about.measure == "owa":
-        goals += [(published_owa(name, public.ids, folder, whose), whose) for whose in ("Theta", "Com", "RNN")]
-    for goal, whose in goals:
-        yield Row(about.title, title, about.measure.upper(), found[about.measure], goal, whose, **seconds)
-    others = [key for key in found if key != about.measure]
-    yield from (Row(about.title, title, key, found[key], **seconds) for key in others)
+    models = {"recommended": recommended(public.panel, about.horizon, levels=LEVELS)}
     if name == "hourly":
-        quantiles, observed = forecast.quantiles[at], np.ones(public.actual.shape, bool)
-        inside = metrics.coverage(public.actual, quantiles[:, :, 0], quantiles[:, :, -1], observed).mean()
-        yield Row(about.title, title, "coverage of the 80 % interval", float(inside), **seconds)
-        yield Row(about.title, title, "its distance from 0.8", abs(float(inside) - 0.8), 0.03, "nominal", **seconds)
-        loss = metrics.wql(public.actual, quantiles, observed, np.array(LEVELS))
-        yield Row(about.title, title, "weighted quantile loss", float(loss.mean()), **seconds)
+        models["its GRU alone"] = recommended(public.panel, about.horizon, levels=LEVELS, members=1)
+    for title, model in models.items():
+        started = time.perf_counter()
+        model.fit(public.panel)
+        fitted = time.perf_counter()
+        forecast = model.predict(about.horizon, levels=LEVELS)
+        seconds = {"fit_s": fitted - started, "predict_s": time.perf_counter() - fitted}
+        at = np.searchsorted(forecast.ids, public.ids)
+        found = public.scores(forecast.mean[at])
+        goals = [(about.goal, about.whose)] if about.whose else []
+        if about.measure == "owa":
+            goals += [(published_owa(name, public.ids, folder, whose), whose) for whose in ("Theta", "Com", "RNN")]
+        for goal, whose in goals:
+            yield Row(about.title, title, about.measure.upper(), found[about.measure], goal, whose, **seconds)
+        others = [key for key in found if key != about.measure]
+        yield from (Row(about.title, title, key, found[key], **seconds) for key in others)
+        if name == "hourly":
+            for metric, value, goal in intervals(public.actual, forecast.quantiles[at]):
+                yield Row(about.title, title, metric, value, goal, "nominal" if goal else "", **seconds)
+
+
+def intervals(actual: np.ndarray, quantiles: np.ndarray) -> Iterator[tuple[str, float, float | None]]:
+    """How right the quantiles are: a measure, its value, and where there is one what it should be below."""
+    observed = np.ones(actual.shape, bool)
+    inside = float(metrics.coverage(actual, quantiles[:, :, 0], quantiles[:, :, -1], observed).mean())
+    yield "coverage of the 80 % interval", inside, None
+    yield "its distance from 0.8", abs(inside - 0.8), 0.03
+    yield "weighted quantile loss", float(metrics.wql(actual, quantiles, observed, np.array(LEVELS)).mean()), None
 
 
 def long_horizons(folder: Path) -> Iterator[Row]:
