@@ -25,6 +25,7 @@ from forecast_kit.nn.networks import Shapes
 from forecast_kit.nn.training import Checkpoint, Training, TrainingSpec, apply, frozen, on_devices
 from forecast_kit.typing import Floats
 
+_FEW = 32  # windows whose quantiles are held at a time: a distribution has a hundred of every step
 _TOGETHER = 256  # held-out windows that are judged together: what a long window takes on its way is many times itself
 
 
@@ -239,19 +240,20 @@ def step_dependence(model: Any, head: Head, ready: Prepared) -> Floats:
     """`[H, H]` the correlation of the steps of a window, as `learn_dependence` has it.
 
     Learned from up to 512 windows that are held out, and where there are none from drawn ones that were trained
-    on. Where nothing is known of how sure the forecasts are, or was observed, the steps
-    are taken as independent.
+    on. Where nothing is known of how sure the forecasts are, or was observed, the steps are taken as independent.
     """
     levels = spread_levels(head)
     if not levels:
         return np.eye(ready.shapes.horizon)
+    spread_out = ready.held[:: max(1, -(-len(ready.held) // 2))]  # two batches, not both of the first series
     found: list[Floats] = []
     # Many windows at once: what a network costs outside training, it costs a call and hardly a window.
-    for inputs, target, weight in ready.held[:2] or (replace(ready.loader, batch_size=2 * _TOGETHER)(0),):
-        y = np.where(weight > 0, target[:, :, 0], np.nan).astype(np.float64)
-        quantiles = head.quantile(apply(model, inputs), levels)
-        sound = np.isfinite(quantiles).all(axis=(1, 2))  # a wild series may have a forecast beyond all numbers
-        found.append(pit(y[sound], quantiles[sound], levels))
+    for inputs, target, weight in spread_out or (replace(ready.loader, batch_size=2 * _TOGETHER)(0),):
+        y, params = np.where(weight > 0, target[:, :, 0], np.nan).astype(np.float64), apply(model, inputs)
+        for k in range(0, len(y), _FEW):
+            quantiles = head.quantile(params[k : k + _FEW], levels)
+            sound = np.isfinite(quantiles).all(axis=(1, 2))  # a wild series may have a forecast beyond all numbers
+            found.append(pit(y[k : k + _FEW][sound], quantiles[sound], levels))
     scores = np.concatenate(found)
     return learn_dependence(scores) if np.isfinite(scores).any() else np.eye(ready.shapes.horizon)
 
