@@ -186,10 +186,7 @@ class Forecaster(ABC):
         steps = self._horizon(horizon)
         wanted = check_levels(levels)
         done = self._predict(panel, steps, wanted, future_values(panel, future, steps))
-        bad = ~(np.isfinite(done.mean).all(axis=1) & np.isfinite(done.quantiles).all(axis=(1, 2)))
-        if bad.any():
-            raise ForecastError(f"{self.name} returned values that are not finite for {int(bad.sum())} series: "
-                                f"{name_some(panel.ids[bad].tolist())}")  # fmt: skip
+        self._check_finite(panel, done.mean, done.quantiles)
         nothing = np.full(len(panel), "", dtype=np.str_)
         return Forecast(
             self.name, panel.ids, panel.axis.stamps(panel.last), panel.horizon_stamps(steps), done.mean, wanted,
@@ -334,6 +331,13 @@ class Forecaster(ABC):
     def _check_fitted(self) -> None:
         if self.schema_ is None:
             raise NotFittedError(f"{self.name} is not fitted; call fit(panel) first")
+
+    def _check_finite(self, panel: Panel, *values: Floats) -> None:
+        """Refuses forecasts `[N, ...]` of the panel's series that are no numbers."""
+        bad = ~np.logical_and.reduce([np.isfinite(array.reshape(len(panel), -1)).all(axis=1) for array in values])
+        if bad.any():
+            raise ForecastError(f"{self.name} returned values that are not finite for {int(bad.sum())} series: "
+                                f"{name_some(panel.ids[bad].tolist())}")  # fmt: skip
 
     def _history(self, history: Any) -> Panel:
         self._check_fitted()

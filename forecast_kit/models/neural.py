@@ -286,6 +286,7 @@ class NeuralForecaster(Forecaster):
         Raises:
             NotFittedError: before `fit`, or without history.
             ArgumentError: the head says nothing of how sure it is, or an argument is out of range.
+            ForecastError: a path is no finite number, in the tails of a steep transform.
 
         >>> from forecast_kit.data.datasets import load
         >>> panel = Panel.from_frame(*load("air_passengers"))
@@ -305,6 +306,7 @@ class NeuralForecaster(Forecaster):
         if head.support != "real":
             drawn = np.maximum(drawn, 0.0)
         values = np.moveaxis(self.transform_.inverse(np.moveaxis(drawn, 1, 2), panel), 2, 1)
+        self._check_finite(panel, values)
         return SamplePaths(
             self.name, panel.ids, panel.axis.stamps(panel.last), panel.horizon_stamps(steps),
             np.rint(values) if head.support == "counts" else values, panel.schema.zone,

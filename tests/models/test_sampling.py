@@ -11,7 +11,7 @@ import pytest
 from scipy.special import ndtri
 
 from forecast_kit import Forecaster, NeuralForecaster, Panel
-from forecast_kit.errors import ArgumentError, NotFittedError
+from forecast_kit.errors import ArgumentError, ForecastError, NotFittedError
 
 H, PHI = 6, 0.95
 NETWORK = {"cell": "gru", "units": 8, "hidden": 16, "lookback": False}
@@ -133,6 +133,13 @@ def test_a_head_that_does_not_know_how_sure_it_is_draws_nothing(head: str, level
     model.fit(Panel.from_frame(autoregressive(2), freq=1))
     with pytest.raises(ArgumentError, match=r"sample needs a head that says how sure it is.*head='student_t'"):
         model.sample()
+
+
+def test_paths_that_are_no_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = learned()
+    monkeypatch.setattr(model.transform_, "inverse", lambda steps, history: np.where(steps > 0, np.inf, steps))
+    with pytest.raises(ForecastError, match="GRU returned values that are not finite for 40 series: 's000', "):
+        model.sample(200)
 
 
 def test_bad_arguments_are_refused() -> None:

@@ -159,6 +159,7 @@ def test_the_seed_decides_the_initial_weights(spec: Network) -> None:
         ({"initializer": "nothing"}, "initializer must be one that Keras knows by name"),
         ({"cell_options": {"activation": "relu"}}, "cell 'lstm' cannot be built with"),
         ({"units": "8"}, "units must be a whole number, at least 1; got '8'"),
+        ({"auxiliary": float("nan")}, "auxiliary must be a number of at least 0, got nan"),
         ({"auxiliary": -1.0}, "auxiliary must be a number of at least 0, got -1.0"),
         ({"auxiliary": 0.1, "bidirectional": True}, "asks each step for the next one, which a bidirectional layer has"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -83,8 +84,9 @@ class Recurrent(Network):
             check_whole("segment", self.segment, 1, ", or 'season'")
         for name in ("dropout", "recurrent_dropout", "zoneout"):
             check_fraction(name, getattr(self, name))
-        if isinstance(self.auxiliary, bool) or not isinstance(self.auxiliary, int | float) or self.auxiliary < 0:
-            raise ArgumentError(f"auxiliary must be a number of at least 0, got {self.auxiliary!r}")
+        weight = self.auxiliary
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight < math.inf:
+            raise ArgumentError(f"auxiliary must be a number of at least 0, got {weight!r}")
         if self.auxiliary and self.bidirectional:
             raise ArgumentError("auxiliary asks each step for the next one, which a bidirectional layer has seen; "
                                 "drop one of them")  # fmt: skip
