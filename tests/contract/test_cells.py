@@ -371,7 +371,7 @@ def test_a_stack_is_one_layer_on_the_other() -> None:
     [
         (lambda: LSTMCell(0), "units must be a whole number, at least 1; got 0"),
         (lambda: Residual(GRUCell(3)).build((None, 4)), "the cell has 3 units, the input 4 features"),
-        (lambda: RecurrentDropout(GRUCell(3), 1.0), "rate must be at least 0 and below 1, got 1.0"),
+        (lambda: RecurrentDropout(GRUCell(3), 1.0), "rate must be a number of at least 0 and below 1, got 1.0"),
         (lambda: Residual("gru"), "Residual wraps a Cell of forecast_kit, got str"),
         (lambda: Stacked([]), "Stacked takes a list of cells"),
         (lambda: Stacked([Zoneout(GRUCell(3), 0.1)]), "wrap the stack instead"),

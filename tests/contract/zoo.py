@@ -42,7 +42,6 @@ def neural(network: dict[str, Any], **arguments: Any) -> Forecaster:
 
 NEURAL: dict[str, Callable[[], Forecaster]] = {
     "lstm": lambda: neural({"cell": "lstm", "hidden": 8, "segment": 24}),
-    "gru": lambda: neural({"cell": "gru", "hidden": 8, "segment": 24}),
     "encoder and decoder": lambda: neural({"network": "encoder_decoder", "hidden": 8, "segment": 24}, head="student_t"),
     "segrnn": lambda: neural({"network": "segrnn", "segment": 12, "series_embedding": 2}, head="normal"),
     "es-rnn": lambda: neural({"network": "es_rnn", "hidden": 8, "dilations": ((1, 2),)}, transform="mean_abs"),
