@@ -79,7 +79,7 @@ def check_whole(name: str, value: Any, least: int = 1, other: str = "") -> None:
         name: of the argument, for the error.
         value: its value.
         least: the smallest that is taken.
-        other: what else would have been taken, such as `" or None"`; it is up to the caller to let it pass.
+        other: what else would have been taken, such as `", or None"`; it is up to the caller to let it pass.
 
     Raises:
         ArgumentError: it is something else.

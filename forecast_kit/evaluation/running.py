@@ -20,7 +20,7 @@ from forecast_kit.core.forecaster import FitProgress, Forecaster
 from forecast_kit.core.splits import Fold, RollingOrigin
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import seasonal_error
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import ArgumentError, check_whole
 from forecast_kit.evaluation.backtest import Backtest
 
 _PER_PROCESS = 1 << 30  # bytes that a process with its libraries takes, beside the data
@@ -89,8 +89,8 @@ def backtest(
     if not forecasters:
         raise ArgumentError("backtest needs at least one forecaster, got none")
     for name, value in (("refit", refit), ("jobs", jobs)):
-        if value is not None and (not isinstance(value, int) or (value < 1 and (name, value) != ("jobs", -1))):
-            raise ArgumentError(f"{name} must be a whole number, at least 1; got {value!r}")
+        if value is not None and (name, value) != ("jobs", -1):
+            check_whole(name, value)
     checked = check_levels(levels)
     splitter.check(panel)
     deadline = None if budget_s is None else time.time() + budget_s

@@ -162,9 +162,9 @@ class NeuralForecaster(Forecaster):
     @property
     def costs(self) -> dict[str, float]:
         """See `Forecaster`; the peak is there after a fit in this process, where the system tells it."""
-        peak = {} if self.peak_memory_ is None else {"peak_memory_mb": self.peak_memory_}
-        weights = sum(weight.nbytes for weight in self.model_.get_weights()) if self.model_ else 0
-        return {"parameters": self.parameter_count, "fit_s": self.fit_seconds_, "weights_mb": weights / 2**20, **peak}
+        own = {"parameters": self.parameter_count, "fit_s": self.fit_seconds_}
+        own["weights_mb"] = sum(weight.nbytes for weight in self.model_.get_weights()) / 2**20
+        return own | ({} if self.peak_memory_ is None else {"peak_memory_mb": self.peak_memory_})
 
     def fit(
         self,

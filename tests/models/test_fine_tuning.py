@@ -84,7 +84,7 @@ def test_it_goes_on_from_the_weights_that_were_there(learned: Callable[[], Neura
     assert tuned is model
     for name, after in weights(model).items():
         np.testing.assert_array_equal(after, before[name])
-    assert model.transform_.stages_[0].ids_.tolist() == panel.ids.tolist()  # type: ignore[union-attr]
+    assert model.transform_.stages_[0].ids_.tolist() == panel.ids.tolist()
     assert model.history_ is not None
     assert model.history_.ids.tolist() == panel.ids.tolist()
     assert model.predict().mean.shape == (2, H)
@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(learned: Callable[[], 
     with pytest.raises(ArgumentError, match=r"the panel has past=\('x',\), but the network was trained with past=\(\)"):
         model.fine_tune(panel_of(rows.assign(x=0.0), past=("x",)))
     with pytest.raises(ArgumentError, match="fine_tune takes a Panel, got DataFrame"):
-        model.fine_tune(rows)  # type: ignore[arg-type]
+        model.fine_tune(rows)
     with pytest.raises(ArgumentError, match="unknown key 'step'; TrainingSpec takes .* Did you mean 'steps'"):
         model.fine_tune(panel_of(rows), training={"step": 3})
     with pytest.raises(ArgumentError, match="goes on in the precision that the network was built in"):

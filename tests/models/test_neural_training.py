@@ -108,7 +108,7 @@ def test_the_loader_says_which_window_a_row_is() -> None:
     loader = WindowLoader(panel, panel.y.astype(np.float32), WindowIndex(panel, WindowSpec(8, 4)), 16, seed=2)
     inputs, target, _ = loader(5)
     for row in range(16):
-        name, stamp = re.fullmatch(r"series '(\w+)', window ending at (\d+)", loader.where(5, row)).groups()  # type: ignore[union-attr]
+        name, stamp = re.fullmatch(r"series '(\w+)', window ending at (\d+)", loader.where(5, row)).groups()
         y = panel.take(name).y
         np.testing.assert_allclose(target[row, :, 0], y[int(stamp) + 1 : int(stamp) + 5], rtol=1e-6)
         np.testing.assert_allclose(inputs["past_y"][row, -1], y[int(stamp)], rtol=1e-6)

@@ -102,7 +102,7 @@ def test_later_rows_must_fit_the_training_panel() -> None:
     position = rows.groupby("unique_id").cumcount()
     early = panel_of(rows[position < 20])
     with pytest.raises(ArgumentError, match=r"validation takes a Panel, got DataFrame"):
-        hold_out_later(early, rows, H)  # type: ignore[arg-type]
+        hold_out_later(early, rows, H)
     with pytest.raises(
         ArgumentError, match=r"validation has past=\('x',\), but the network was trained with past=\(\)"
     ):
