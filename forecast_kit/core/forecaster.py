@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
-import shutil
-import tempfile
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -16,26 +12,17 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 
 from forecast_kit.core.forecast import Forecast, Prediction, check_levels
+from forecast_kit.core.saving import ARRAYS, HISTORY, damage_told, new_folder, read_document, write_document
 from forecast_kit.data.future import future_values
 from forecast_kit.data.joining import join
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_arrays
-from forecast_kit.errors import (
-    ArgumentError,
-    ArtifactError,
-    ForecastError,
-    NotFittedError,
-    check_whole,
-    name_some,
-    nearest,
-)
+from forecast_kit.errors import ArgumentError, ForecastError, NotFittedError, check_whole, name_some, nearest
 from forecast_kit.typing import Floats
-
-FORMAT_VERSION = 1
-_FILE, _ARRAYS, _HISTORY = "forecaster.json", "arrays.npz", "history.npz"
 
 # Where the forecasters of this package live, so that a saved one is found without importing them all.
 _HOMES = {
@@ -89,6 +76,9 @@ class Forecaster(ABC):
         schema_: the fitted panel's schema.
         integer_ids_: whether the fitted panel's series are named by numbers.
         categories_: for each categorical covariate a value that it had, which tells its kind.
+        trained_until_: the latest stamp of the panel that parameters were learned from, as text (UTC where steps are
+            shorter than a day) or number; None after a load from an artefact of format 1, which did not tell.
+        trained_on_: the digest of that panel, see `Panel.digest`.
         history_: the rows that a forecast needs, the last `context_length` of each series; None
             after a load from an artefact that holds no rows.
     """
@@ -98,6 +88,8 @@ class Forecaster(ABC):
     schema_: PanelSchema | None = None
     integer_ids_: bool = False
     categories_: Mapping[str, str | int | bool | None] = MappingProxyType({})
+    trained_until_: str | int | None = None
+    trained_on_: str | None = None
     history_: Panel | None = None
     _known: ClassVar[dict[str, type[Forecaster]]] = {}
 
@@ -241,7 +233,7 @@ class Forecaster(ABC):
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
 
     def save(self, path: str | Path, *, history: bool | Panel = False) -> None:
-        """Writes the fitted forecaster into a folder: JSON, `.npz` and `.h5`, no pickle.
+        """Writes the fitted forecaster into a folder: JSON, `.npz` and `.h5`, no pickle, and digests of them all.
 
         Args:
             path: a folder that does not exist yet. It appears whole or not at all.
@@ -253,65 +245,37 @@ class Forecaster(ABC):
             ArtifactError: the path exists.
         """
         self._check_fitted()
-        target = Path(path)
-        if target.exists():
-            raise ArtifactError(f"{target} exists; choose another path, or remove it first")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-{uuid.uuid4().hex[:8]}", dir=target.parent))
-        try:
-            values, arrays = self._state(staging)
-            assert self.schema_ is not None
+        assert self.schema_ is not None  # just checked
+        rows = self.history_ if history is True else history
+        with new_folder(path) as folder:
+            values, arrays = self._state(folder)
             document = {
-                "format_version": FORMAT_VERSION,
-                "forecaster": type(self).__name__,
-                "params": self.describe(),
-                "schema": self.schema_.to_dict(),
-                "integer_ids": self.integer_ids_,
-                "categories": dict(self.categories_),
-                "state": values,
-            }
-            (staging / _FILE).write_text(json.dumps(document, indent=1))
-            with (staging / _ARRAYS).open("wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-            rows = self.history_ if history is True else history
+                "forecaster": type(self).__name__, "params": self.describe(), "schema": self.schema_.to_dict(),
+                "integer_ids": self.integer_ids_, "categories": dict(self.categories_),
+                "trained_until": self.trained_until_, "trained_on": self.trained_on_, "state": values,
+            }  # fmt: skip
+            write_document(folder, document, arrays)
             if isinstance(rows, Panel):
-                rows.tail(self.context_length).save(staging / _HISTORY)
-            staging.chmod(0o755)
-            staging.replace(target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+                rows.tail(self.context_length).save(folder / HISTORY)
 
     @staticmethod
     def load(path: str | Path) -> Forecaster:
         """The forecaster that `save` wrote, of whichever class it was.
 
         Raises:
-            ArtifactError: the folder is no saved forecaster, is damaged, or is of a newer version.
+            ArtifactError: the folder is no saved forecaster, was damaged or changed since, or is of a newer version.
         """
         folder = Path(path)
-        try:
-            document = json.loads((folder / _FILE).read_text())
-            version, name = document["format_version"], document["forecaster"]
-            if version > FORMAT_VERSION:
-                raise ArtifactError(
-                    f"{folder} was written in format {version}, this forecast_kit reads up to {FORMAT_VERSION}; "
-                    f"upgrade forecast_kit"
-                )
-            forecaster = find_forecaster(name)(**document["params"])
-            arrays = read_arrays(folder / _ARRAYS)
+        with damage_told(folder):
+            document = read_document(folder)
+            # A class is looked up among forecasters alone: no name in a document is ever imported.
+            forecaster = find_forecaster(document["forecaster"])(**document["params"])
             forecaster.schema_ = PanelSchema.from_dict(document["schema"])
-            forecaster.integer_ids_ = document["integer_ids"]
-            forecaster.categories_ = document["categories"]
-            forecaster._restore(folder, document["state"], arrays)
-        except FileNotFoundError as error:
-            file = Path(error.filename).name if error.filename else "a file"  # h5py tells no name
-            raise ArtifactError(f"{folder} holds no saved forecaster: {file} is missing") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(
-                f"cannot read the forecaster in {folder}: {error!r}; it is damaged or foreign"
-            ) from error
-        if (folder / _HISTORY).exists():
-            forecaster.history_ = Panel.load(folder / _HISTORY)
+            forecaster.integer_ids_, forecaster.categories_ = document["integer_ids"], document["categories"]
+            forecaster.trained_until_, forecaster.trained_on_ = document["trained_until"], document["trained_on"]
+            forecaster._restore(folder, document["state"], read_arrays(folder / ARRAYS))
+        if (folder / HISTORY).exists():
+            forecaster.history_ = Panel.load(folder / HISTORY)
         return forecaster
 
     # ---- shared by the above
@@ -322,6 +286,9 @@ class Forecaster(ABC):
         self.integer_ids_ = panel.ids.dtype.kind == "i"
         self.categories_ = {name: values[0] for name, values in panel.categories.items()}
         self.history_ = panel.tail(self.context_length)
+        latest = panel.axis.stamps(panel.last.max(keepdims=True))[0]
+        self.trained_until_ = int(latest) if isinstance(latest, np.integer) else str(pd.Timestamp(latest))
+        self.trained_on_ = panel.digest
         return self
 
     def _take_in(self, panel: Panel) -> Panel:

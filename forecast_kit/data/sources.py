@@ -40,19 +40,32 @@ def read_frame(path: str | Path, schema: PanelSchema) -> pd.DataFrame:
         raise DataError(f"cannot read {file}: {error}") from error
     column = schema.time_col
     if column in frame.columns and not isinstance(schema.freq, int) and pd.api.types.is_string_dtype(frame[column]):
-        try:
-            stamps = pd.to_datetime(frame[column], format="ISO8601", errors="coerce")
-        except ValueError as error:  # offsets that change, as local time with daylight saving has them
-            raise TimeIndexError(f"cannot read the dates in column {column!r} of {file}: {error}; "
-                                 f"write them all in UTC, without an offset") from error  # fmt: skip
-        bad = frame.loc[stamps.isna() & frame[column].notna(), column]
-        if len(bad):
-            raise TimeIndexError(
-                f"column {column!r} of {file} holds {len(bad)} values that are no ISO 8601 dates, such as "
-                f"{bad.iloc[0]!r}; write them as 2024-07-01 or 2024-07-01 13:00"
-            )
-        frame[column] = stamps
+        frame[column] = read_stamps(frame[column], str(file))
     return frame
+
+
+def read_stamps(column: pd.Series, where: str) -> pd.Series:
+    """The stamps that a column of ISO 8601 text, or of date objects, tells; empty ones stay empty.
+
+    Args:
+        column: of text or objects.
+        where: what it is a column of, for the error.
+
+    Raises:
+        TimeIndexError: a value is no date, or offsets from UTC change.
+    """
+    try:
+        stamps = pd.to_datetime(column, format="ISO8601", errors="coerce")
+    except ValueError as error:  # offsets that change, as local time with daylight saving has them
+        raise TimeIndexError(f"cannot read the dates in column {column.name!r} of {where}: {error}; "
+                             f"write them all in UTC, without an offset") from error  # fmt: skip
+    bad = column[stamps.isna() & column.notna()]
+    if len(bad):
+        raise TimeIndexError(
+            f"column {column.name!r} of {where} holds {len(bad)} values that are no ISO 8601 dates, such as "
+            f"{bad.iloc[0]!r}; write them as 2024-07-01 or 2024-07-01 13:00"
+        )
+    return stamps
 
 
 def wide_to_long(data: Any, schema: PanelSchema) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from forecast_kit.nn.blocks import TimePooling
 from forecast_kit.nn.cells import CELLS
 from forecast_kit.nn.feeding import Draw, feed
 from forecast_kit.nn.networks import Recurrent, Seeds, Shapes, Window
+from forecast_kit.nn.networks.base import check_initializer
 from forecast_kit.typing import Batch, Floats, Ints
 
 SEQUENCE = "sequence"  # [B, T, F], the one input
@@ -75,11 +76,7 @@ class WindowCNN:
             raise ArgumentError(f"pooling of a convolutional network must be one of {', '.join(MAP_POOLINGS)}; got "
                                 f"{self.pooling!r}")  # fmt: skip
         check_fraction("dropout", self.dropout)
-        try:
-            keras.initializers.get(self.initializer)
-        except ValueError as error:
-            raise ArgumentError(f"initializer must be one that Keras knows by name, such as 'glorot_uniform' or "
-                                f"'he_normal'; got {self.initializer!r}") from error  # fmt: skip
+        check_initializer(self.initializer)
 
     def encode(self, window: Window, seeds: Seeds) -> Any:
         """`[B, U]` what was seen in the window, from its channels `[B, T, F]`.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 from forecast_kit import ETS, Forecaster, Naive, Panel, PanelSchema, SeasonalNaive
 from forecast_kit.core.forecast import Prediction
-from forecast_kit.core.forecaster import FORMAT_VERSION, FitCallback, as_forecaster, find_forecaster
+from forecast_kit.core.forecaster import FitCallback, as_forecaster, find_forecaster
 from forecast_kit.errors import ArgumentError, ArtifactError, ForecastError, NotFittedError, TimeIndexError
 from forecast_kit.typing import Floats
 
@@ -183,16 +182,6 @@ def test_only_the_rows_that_a_forecast_needs_are_saved(
     np.testing.assert_array_equal(given.predict().cutoff, fitted.predict().cutoff - np.timedelta64(24, "h"))
 
 
-def test_a_folder_holds_json_and_arrays_and_no_pickle(fitted: SeasonalNaive, tmp_path: Path) -> None:
-    fitted.save(tmp_path / "deep" / "m", history=True)
-    files = {file.name for file in (tmp_path / "deep" / "m").iterdir()}
-    assert files == {"forecaster.json", "arrays.npz", "history.npz"}
-    for name in ("arrays.npz", "history.npz"):
-        with np.load(tmp_path / "deep" / "m" / name, allow_pickle=False) as arrays:
-            assert all(arrays[key].dtype.kind != "O" for key in arrays.files)
-    assert list((tmp_path / "deep").iterdir()) == [tmp_path / "deep" / "m"]
-
-
 def test_an_existing_path_is_not_overwritten(fitted: SeasonalNaive, tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "precious").write_text("data")
@@ -214,61 +203,6 @@ def test_a_forecaster_of_ones_own_is_loaded_too(seasonal_panel: Panel, tmp_path:
     loaded = Forecaster.load(tmp_path / "m")
     assert isinstance(loaded, Probe)
     assert loaded.predict().mean[-1].tolist() == [0.0, 5.0]
-
-
-NEWER = FORMAT_VERSION + 1
-
-
-def document(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        file = folder / "forecaster.json"
-        values = json.loads(file.read_text())
-        change(values)
-        file.write_text(json.dumps(values))
-
-    return damage
-
-
-def cut(name: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: len(content) // 2])
-
-    return damage
-
-
-DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no document": (lambda f: (f / "forecaster.json").unlink(), "no saved forecaster: forecaster.json is missing"),
-    "no arrays": (lambda f: (f / "arrays.npz").unlink(), "no saved forecaster: arrays.npz is missing"),
-    "cut document": (cut("forecaster.json"), "damaged or foreign"),
-    "cut arrays": (cut("arrays.npz"), "damaged or foreign"),
-    "cut history": (cut("history.npz"), "history.npz.*damaged or foreign"),
-    "empty arrays": (lambda f: (f / "arrays.npz").write_bytes(b""), "damaged or foreign"),
-    "a list": (lambda f: (f / "forecaster.json").write_text("[1, 2]"), "damaged or foreign"),
-    "no JSON": (lambda f: (f / "forecaster.json").write_bytes(b"\xff\xfe\x00"), "damaged or foreign"),
-    "newer": (document(lambda d: d.update(format_version=NEWER)), f"in format {NEWER}.* up to {FORMAT_VERSION};"),
-    "unknown class": (document(lambda d: d.update(forecaster="Oracle")), "unknown forecaster 'Oracle'"),
-    "unknown argument": (document(lambda d: d["params"].update(depth=3)), "depth"),
-    "bad argument": (document(lambda d: d["params"].update(season_length=-3)), "season_length must be a whole number"),
-    "no schema": (document(lambda d: d.pop("schema")), "schema"),
-    "no state": (document(lambda d: d["state"].clear()), "season_length"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_folder_is_refused_with_the_reason(fitted: SeasonalNaive, tmp_path: Path, damage: str) -> None:
-    apply, message = DAMAGES[damage]
-    fitted.save(tmp_path / "m", history=True)
-    apply(tmp_path / "m")
-    with pytest.raises(ArtifactError, match=message):
-        Forecaster.load(tmp_path / "m")
-
-
-def test_a_path_without_a_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("text")
-    for name in ("nowhere", "file"):
-        with pytest.raises(ArtifactError, match=name):
-            Forecaster.load(tmp_path / name)
 
 
 # ---- forecasters as arguments

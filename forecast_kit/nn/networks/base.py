@@ -87,11 +87,7 @@ class Network(ABC):
     def __post_init__(self) -> None:
         if self.normalize not in NORMALIZATIONS:
             raise ArgumentError(f"normalize must be one of {', '.join(NORMALIZATIONS)}; got {self.normalize!r}")
-        try:
-            keras.initializers.get(self.initializer)
-        except ValueError as error:
-            raise ArgumentError(f"initializer must be one that Keras knows by name, such as 'glorot_uniform' or "
-                                f"'he_normal'; got {self.initializer!r}") from error  # fmt: skip
+        check_initializer(self.initializer)
 
     @property
     def title(self) -> str:
@@ -137,6 +133,21 @@ class Network(ABC):
                 f"input_length must hold at least a season of {shapes.season_length} steps, got {shapes.input_length}; "
                 f"or take lookback=False and another normalize than 'season'"
             )
+
+
+def check_initializer(name: Any) -> None:
+    """Refuses what is no initialiser of Keras by name; a mapping would let it construct any object of Keras's.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    try:
+        known = isinstance(name, str) and keras.initializers.get(name) is not None
+    except ValueError:
+        known = False
+    if not known:
+        raise ArgumentError(f"initializer must be one that Keras knows by name, such as 'glorot_uniform' or "
+                            f"'he_normal'; got {name!r}")  # fmt: skip
 
 
 def build_network(spec: Network, shapes: Shapes, head: Head, *, seed: int) -> keras.Model:
