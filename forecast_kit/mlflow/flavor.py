@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import pandas as pd
 import yaml
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
+from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
+from mlflow.models.utils import _save_example
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.utils.environment import _mlflow_conda_env, _process_pip_requirements, _PythonEnv
 
 import forecast_kit
-from forecast_kit.core.forecaster import FORMAT_VERSION, Forecaster
-from forecast_kit.data.future import split_future
+from forecast_kit.core.forecaster import Forecaster
+from forecast_kit.core.saving import FORMAT_VERSION, folder_digest
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, ArtifactError, StoreError
+from forecast_kit.mlflow.card import card as write_card
+from forecast_kit.mlflow.served import PyfuncForecaster
+from forecast_kit.mlflow.served import ServedModel as ServedModel
+from forecast_kit.mlflow.signatures import input_example, requirements, signature
+from forecast_kit.mlflow.uploading import upload_model as upload_model
 
 FLAVOR_NAME = "forecast_kit"
+CARD = "model_card.md"
+DIGEST_TAG = "forecast_kit.digest"  # of a registered version: what its artefact must be
 _DATA = "forecaster"
+_REGISTERED = re.compile(r"models:/+(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+|latest))")
 
 
 def save_model(
@@ -37,6 +44,7 @@ def save_model(
     horizon: int | None = None,
     levels: Sequence[float] = (),
     history: bool | Panel = False,
+    card: str | None = None,
     mlflow_model: Model | None = None,
     metadata: Mapping[str, Any] | None = None,
     pip_requirements: Sequence[str] | None = None,
@@ -51,13 +59,15 @@ def save_model(
         history: whether to keep the rows that a forecast needs, so that an empty frame means
             "forecast from the end of the training data"; or the panel whose last rows to keep.
             By default the artefact holds no data row.
-        mlflow_model: filled in by `log_model`.
+        card: the model card, in Markdown, by default what `forecast_kit.mlflow.card.card` tells of it.
+        mlflow_model: filled in by MLflow, where it calls this.
         metadata: shown with the model.
         pip_requirements: by default the installed versions of what the forecaster needs.
 
     Raises:
         NotFittedError: the forecaster is not fitted.
         ArgumentError: it has no horizon, and none was given.
+        ArtifactError: the folder is not empty.
     """
     steps = horizon or forecaster.horizon
     if steps is None:
@@ -69,11 +79,17 @@ def save_model(
         raise ArtifactError(f"{folder} exists and is not empty; choose another path")
     folder.mkdir(parents=True, exist_ok=True)
     forecaster.save(folder / _DATA, history=history)
+    text = write_card(forecaster, horizon=steps, levels=levels) if card is None else card
+    (folder / CARD).write_text(text, encoding="utf-8")
 
     model = mlflow_model or Model()
     model.signature = signature(forecaster, horizon=steps, levels=levels)
     if metadata is not None:
         model.metadata = dict(metadata)
+    rows = history if isinstance(history, Panel) else forecaster.history_
+    if rows is not None:  # one that was loaded without rows knows no series to make an example of
+        parameters = {"horizon": steps, "levels": [float(q) for q in levels]}
+        _save_example(model, (input_example(forecaster, rows, horizon=steps), parameters), str(folder))
     mlflow.pyfunc.add_to_model(
         model,
         loader_module="forecast_kit.mlflow",
@@ -82,22 +98,18 @@ def save_model(
         python_env="python_env.yaml",
     )
     model.add_flavor(
-        FLAVOR_NAME,
-        version=forecast_kit.__version__,
-        format_version=FORMAT_VERSION,
-        forecaster=forecaster.name,
-        data=_DATA,
-        horizon=steps,
-        levels=[float(q) for q in levels],
-        has_history=bool(history),
-    )
-    model.save(folder / MLMODEL_FILE_NAME)
+        FLAVOR_NAME, version=forecast_kit.__version__, format_version=FORMAT_VERSION, forecaster=forecaster.name,
+        data=_DATA, horizon=steps, levels=[float(q) for q in levels], has_history=bool(history),
+        digest=folder_digest(folder / _DATA), trained_until=forecaster.trained_until_,
+        trained_on=forecaster.trained_on_,
+    )  # fmt: skip
     _, pins, _ = _process_pip_requirements(list(pip_requirements or requirements(forecaster)), None, None)
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n")
-    (folder / "conda.yaml").write_text(
-        yaml.safe_dump(_mlflow_conda_env(additional_pip_deps=pins, install_mlflow=False))
-    )
+    environment = _mlflow_conda_env(additional_pip_deps=pins, install_mlflow=False)
+    (folder / "conda.yaml").write_text(yaml.safe_dump(environment))
     _PythonEnv.current().to_yaml(str(folder / "python_env.yaml"))
+    model.model_size_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    model.save(folder / MLMODEL_FILE_NAME)
 
 
 def log_model(
@@ -109,54 +121,48 @@ def log_model(
     tags: Mapping[str, Any] | None = None,
     **save_arguments: Any,
 ) -> ModelInfo:
-    """Logs a fitted forecaster with the active run (or `run_id`), and registers it if asked.
+    """Logs a fitted forecaster with a run, and registers it if asked.
 
     Args:
         forecaster: fitted.
         name: the logged model's name.
         registered_model_name: also makes a new version of this registered model.
-        run_id: the run to log to; by default the active one.
+        run_id: the run to log to; by default the active one, or else a new one.
         tags: of the logged model.
-        save_arguments: `horizon`, `levels`, `history`, `metadata`, `pip_requirements`: see `save_model`.
+        save_arguments: `horizon`, `levels`, `history`, `card`, `metadata`, `pip_requirements`: see `save_model`.
+
+    Raises:
+        ArgumentError, NotFittedError: see `save_model`.
+        StoreError: the store refused.
     """
-    import forecast_kit.mlflow as flavor
+    client = MlflowClient()
+    with tempfile.TemporaryDirectory(prefix="forecast_kit-") as scratch:
+        folder = Path(scratch) / "model"
+        save_model(forecaster, folder, **save_arguments)
+        with ExitStack() as stack:
+            if run_id is None:
+                active = mlflow.active_run() or stack.enter_context(mlflow.start_run())
+                run_id = active.info.run_id
+            info = upload_model(client, folder, run_id, name=name, tags=tags)
+    if registered_model_name is not None:
+        from forecast_kit.mlflow.registry import register  # which imports this module
 
-    model_id = None
-    if run_id is not None:
-        # Left alone, MLflow puts the model of a run that is not active into the default experiment.
-        client = MlflowClient()
-        run = client.get_run(run_id)
-        model_id = client.create_logged_model(
-            run.info.experiment_id, name=name, source_run_id=run_id, params=run.data.params,
-            tags={key: str(value) for key, value in tags.items()} if tags else None,
-        ).model_id  # fmt: skip
-    return Model.log(
-        artifact_path=None,
-        name=name,
-        model_id=model_id,
-        flavor=flavor,
-        flavor_name=FLAVOR_NAME,
-        forecaster=forecaster,
-        registered_model_name=registered_model_name,
-        run_id=run_id,
-        tags=dict(tags) if tags and model_id is None else None,
-        **save_arguments,
-    )
+        info.registered_model_version = int(register(client, info, registered_model_name))
+    return info
 
 
-@dataclass(frozen=True, eq=False)
-class ServedModel:
-    """A loaded forecaster, and what it was logged to give when nothing else is asked.
+def artifact_digest(path: str | Path) -> str:
+    """The digest of what a model folder forecasts with: 64 hexadecimal digits, the same wherever it is copied to.
 
-    Attributes:
-        forecaster: fitted.
-        horizon: steps ahead.
-        levels: quantile levels.
+    It covers every file of the saved forecaster, and none of those around it that MLflow writes anew.
+
+    Args:
+        path: the folder that has the `MLmodel`.
+
+    Raises:
+        ArtifactError: there is no forecaster in it.
     """
-
-    forecaster: Forecaster
-    horizon: int
-    levels: tuple[float, ...]
+    return folder_digest(Path(path) / _DATA)
 
 
 def load_model(model_uri: str, dst_path: str | Path | None = None) -> Forecaster:
@@ -176,16 +182,19 @@ def load_served(model_uri: str, dst_path: str | Path | None = None) -> ServedMod
 
     Raises:
         StoreError: there is no such model.
-        ArtifactError: it is not of this flavour, or is damaged.
+        ArtifactError: it is not of this flavour, is damaged, or is another one than was registered.
     """
     scratch = None if dst_path else tempfile.mkdtemp(prefix="forecast_kit-")
     try:
-        local = Path(mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(dst_path or scratch)))
-        flavors = Model.load(str(local)).flavors
-        if FLAVOR_NAME not in flavors:
-            raise ArtifactError(f"{model_uri} is no forecast_kit model; its flavours are {', '.join(sorted(flavors))}")
-        ours = flavors[FLAVOR_NAME]
-        return ServedModel(Forecaster.load(local / ours["data"]), int(ours["horizon"]), tuple(ours["levels"]))
+        uri, version, expected = _registered(model_uri)
+        local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(dst_path or scratch)))
+        digest = artifact_digest(local) if expected else ""
+        if digest != expected:
+            raise ArtifactError(
+                f"{model_uri} is not what was registered: the tag {DIGEST_TAG} of version {version} is {expected}, its "
+                f"artefact's digest is {digest}; restore the artefact, or register the model anew"
+            )
+        return _load_folder(local, str(model_uri), version)
     except MlflowException as error:
         raise StoreError(f"cannot load {model_uri}: {error.message}") from error
     finally:
@@ -193,72 +202,56 @@ def load_served(model_uri: str, dst_path: str | Path | None = None) -> ServedMod
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _load_pyfunc(path: str) -> PyfuncForecaster:
-    """What `mlflow.pyfunc.load_model` calls."""
-    return PyfuncForecaster(Forecaster.load(path))
+def pinned(model_uri: str) -> str:
+    """The URI with the version that an alias stands for at the moment, so that all who load it load the same.
 
-
-class PyfuncForecaster:
-    """A long frame in, a forecast frame out: the model behind `mlflow.pyfunc`.
-
-    `predict(frame, params={"horizon": 24, "levels": [0.1, 0.9]})` takes the history of the series to
-    forecast, with rows after the last target for known-future covariates. An empty frame means the
-    history that was saved with the model.
+    Raises:
+        StoreError: there is no such model.
     """
-
-    def __init__(self, forecaster: Forecaster) -> None:
-        self.forecaster = forecaster
-
-    def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """The frame `unique_id, ds, cutoff, model, mean, q10, ...`."""
-        history, future = self._split(model_input)
-        asked = params or {}
-        levels = [float(q) for q in asked.get("levels", ())]
-        return self.forecaster.predict(asked.get("horizon"), levels=levels, history=history, future=future).to_frame()
-
-    def _split(self, frame: pd.DataFrame) -> tuple[Panel | None, pd.DataFrame | None]:
-        """History and known-future rows; no history where the frame has no target value at all."""
-        schema = self.forecaster.schema_
-        assert schema is not None  # a loaded forecaster has its schema
-        if frame.empty:
-            return None, None
-        if schema.future and schema.target_col in frame.columns and frame[schema.target_col].isna().all():
-            return None, frame
-        past, future = split_future(frame, schema)
-        return Panel.from_frame(past, schema), future
+    try:
+        return _registered(model_uri)[0]
+    except MlflowException as error:
+        raise StoreError(f"cannot load {model_uri}: {error.message}") from error
 
 
-def signature(forecaster: Forecaster, *, horizon: int, levels: Sequence[float] = ()) -> ModelSignature:
-    """The columns that the model takes and returns, and its two parameters."""
-    schema = forecaster.schema_
-    assert schema is not None  # it was saved, so it is fitted
-    id_type = "long" if forecaster.integer_ids_ else "string"
-    time_type = "long" if isinstance(schema.freq, int) else "datetime"
-    inputs = [ColSpec(id_type, schema.id_col), ColSpec(time_type, schema.time_col)]
-    for name in (schema.target_col, *schema.static, *schema.past, *schema.future):
-        kind = type(forecaster.categories_.get(name, 0.0))
-        inputs.append(ColSpec({float: "double", int: "long", bool: "boolean"}.get(kind, "string"), name))
-    outputs = [
-        ("unique_id", id_type),
-        ("ds", time_type),
-        ("cutoff", time_type),
-        ("model", "string"),
-        ("mean", "double"),
-    ]
-    parameters = [
-        ParamSpec("horizon", "long", horizon),
-        ParamSpec("levels", "double", [float(q) for q in levels], (-1,)),
-    ]
-    return ModelSignature(
-        Schema([*inputs]),
-        Schema([ColSpec(kind, name) for name, kind in outputs]),
-        ParamSchema(parameters),
-    )
+def _registered(model_uri: str) -> tuple[str, str | None, str]:
+    """The URI by number, the version, and the digest that its tag demands; of other URIs themselves and no demands."""
+    match = _REGISTERED.fullmatch(str(model_uri))
+    if match is None:
+        return str(model_uri), None, ""
+    client, name, number = MlflowClient(), match["name"], match["version"]
+    if match["alias"]:
+        version = client.get_model_version_by_alias(name, match["alias"])
+    elif number == "latest":
+        found = client.search_model_versions(f"name = '{name}'", max_results=1, order_by=["version_number DESC"])
+        if not found:
+            raise StoreError(f"cannot load {model_uri}: the registered model {name!r} has no version")
+        version = found[0]
+    else:
+        version = client.get_model_version(name, number)
+    return f"models:/{name}/{version.version}", str(version.version), version.tags.get(DIGEST_TAG, "")
 
 
-def requirements(forecaster: Forecaster) -> list[str]:
-    """The installed versions of what a process needs to load this forecaster."""
-    names = ["forecast_kit", "mlflow", *forecaster.packages]
-    if forecaster.schema_ is not None and any(name.startswith("holiday:") for name in forecaster.schema_.calendar):
-        names.append("holidays")
-    return [f"{name}=={importlib.metadata.version(name)}" for name in names]
+def _load_folder(folder: Path, what: str, version: str | None = None) -> ServedModel:
+    """The model in a local folder, whose MLmodel must tell of the artefact that is there."""
+    try:
+        flavors = Model.load(str(folder)).flavors
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        raise ArtifactError(f"{what} is damaged: its MLmodel cannot be read ({error}); fetch it again from where it "
+                            f"came") from error  # fmt: skip
+    if FLAVOR_NAME not in flavors:
+        raise ArtifactError(f"{what} is no forecast_kit model; its flavours are {', '.join(sorted(flavors))}")
+    ours = flavors[FLAVOR_NAME]
+    forecaster = Forecaster.load(folder / _DATA)  # checks its own digests first, and names what is wrong
+    digest = ours.get("digest", "")  # models of format 1 have none
+    if digest and digest != artifact_digest(folder):
+        raise ArtifactError(
+            f"{what} is damaged: its MLmodel tells of an artefact with the digest {digest}, and another is beside it; "
+            f"fetch it again from where it came"
+        )
+    return ServedModel(forecaster, int(ours["horizon"]), tuple(ours["levels"]), digest, version)
+
+
+def _load_pyfunc(path: str) -> PyfuncForecaster:
+    """What `mlflow.pyfunc.load_model` calls, with the folder of the forecaster inside that of the model."""
+    return PyfuncForecaster(_load_folder(Path(path).absolute().parent, path))
