@@ -1,91 +1,131 @@
-"""Promotion: who becomes champion, and what is written down about it."""
+"""The registry: registered once however often it is asked, found by names that MLflow can find again."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from verdicts import verdict
 
 from forecast_kit import Panel, SeasonalNaive
-from forecast_kit.errors import ArgumentError, StoreError
-from forecast_kit.mlflow import Decision, Gate, Store, log_model, promote
-from forecast_kit.mlflow.registry import champion, register
+from forecast_kit.errors import ArgumentError, ArtifactError, StoreError
+from forecast_kit.mlflow import Store, log_model, save_model
+from forecast_kit.mlflow.registry import challenger, champion, find_version, promote, register, rollback
 
 
 @pytest.fixture
-def versions(store: Store, seasonal_panel: Panel) -> list[str]:
-    """Two versions of the registered model `demand`."""
-    fitted = SeasonalNaive(horizon=6).fit(seasonal_panel)
-    run = store.client.create_run(store.experiment("e")).info.run_id
-    return [register(store.client, log_model(fitted, run_id=run), "demand") for _ in range(2)]
+def fitted(seasonal_panel: Panel) -> SeasonalNaive:
+    return SeasonalNaive(horizon=6).fit(seasonal_panel)
 
 
-def decide(store: Store, version: str, own: float, *, baseline: float = 1.0, trial: str = "t", **gate) -> Decision:
-    return promote(
-        store.client, "demand", version, scores={"gru": own, "naive": 1.5, "ets": baseline}, challenger="gru",
-        gate=Gate(**gate), trial=trial,
-    )  # fmt: skip
+@pytest.fixture
+def run_id(store: Store) -> str:
+    return str(store.client.create_run(store.experiment("e")).info.run_id)
 
 
-def champion_version(store: Store) -> str:
-    found = champion(store.client, "demand")
-    assert found is not None
-    return str(found.version)
-
-
-def test_the_first_version_that_beats_all_baselines_is_champion(store: Store, versions: list[str]) -> None:
-    assert champion(store.client, "demand") is None
-    decision = decide(store, "1", 0.8)
-    assert decision == Decision(
-        True, "Promoted: gru has MASE 0.8000, the best baseline ets 1.0000: skill +20.0%.", "1", None
-    )
-    assert champion_version(store) == "1"
-    stored = store.client.get_model_version("demand", "1")
-    assert stored.description == decision.reason
-    assert stored.tags == {
-        "forecaster": "gru", "trial": "t", "mase": "0.8", "decision": "promoted", "replaced_version": "none",
+def test_a_new_version_is_the_challenger_and_carries_text_tags_and_digest(
+    store: Store, fitted: SeasonalNaive, run_id: str
+) -> None:
+    info = log_model(fitted, run_id=run_id)
+    text = "A seasonal naive forecast of six series.\n\n| rows |\n|---|\n| 9 |"
+    number = register(store.client, info, "demand", tags={"forecaster": "snaive"}, description=text)
+    version = store.client.get_model_version("demand", number)
+    assert (number, version.description, version.run_id) == ("1", text, run_id)
+    assert version.tags == {
+        "forecaster": "snaive", "forecast_kit.model_id": info.model_id,
+        "forecast_kit.digest": info.flavors["forecast_kit"]["digest"],
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(("own", "gate"), [(1.0, {}), (1.2, {}), (0.97, {"min_skill": 0.05})])
-def test_a_version_that_does_not_beat_the_best_baseline_is_refused(
-    store: Store, versions: list[str], own: float, gate: dict
-) -> None:
-    decision = decide(store, "1", own, **gate)
-    assert not decision.promoted
-    assert "best baseline ets 1.0000" in decision.reason
+    assert len(version.tags["forecast_kit.digest"]) == 64
+    found = challenger(store.client, "demand")
+    assert found is not None
+    assert str(found.version) == "1"
     assert champion(store.client, "demand") is None
-    assert str(store.client.get_model_version_by_alias("demand", "challenger").version) == "1"
-    assert store.client.get_model_version("demand", "1").tags["decision"] == "refused"
 
 
-def test_a_weaker_challenger_of_the_same_trial_is_refused_and_a_stronger_one_replaces(
-    store: Store, versions: list[str]
+def test_registering_again_gives_the_same_version(store: Store, fitted: SeasonalNaive, run_id: str) -> None:
+    first, second = (log_model(fitted, run_id=run_id) for _ in range(2))
+    assert [register(store.client, info, "demand") for info in (first, second, first, second)] == ["1", "2", "1", "2"]
+    assert register(store.client, first, "another name") == "1"
+    # MLflow itself could not have told: it keeps the id of the logged model nowhere.
+    assert store.client.get_model_version("demand", "1").model_id is None
+
+
+def test_a_version_that_was_decided_upon_does_not_become_challenger_again(
+    store: Store, fitted: SeasonalNaive, run_id: str
 ) -> None:
-    decide(store, "1", 0.8)
-    weaker = decide(store, "2", 0.85)
-    assert not weaker.promoted
-    assert "champion version 1 has 0.8000 on the same data and folds" in weaker.reason
-    assert champion_version(store) == "1"
-    stronger = decide(store, "2", 0.75)
-    assert stronger.promoted
-    assert stronger.replaced == "1"
-    assert champion_version(store) == "2"
-    assert store.client.get_model_version("demand", "2").tags["replaced_version"] == "1"
+    info = log_model(fitted, run_id=run_id)
+    register(store.client, info, "demand")
+    promote(store.client, "demand", "1", verdict(0.5), against=None)
+    assert register(store.client, info, "demand") == "1"
+    assert challenger(store.client, "demand") is None
 
 
-def test_a_champion_of_another_trial_is_no_yardstick(store: Store, versions: list[str]) -> None:
-    decide(store, "1", 0.5, trial="old data")
-    decision = decide(store, "2", 0.9, trial="new data")
-    assert decision.promoted
-    assert "version 1 was judged on other data or folds" in decision.reason
+def test_a_model_that_was_not_logged_cannot_be_registered(store: Store, fitted: SeasonalNaive, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="holds no MLflow model"):
+        register(store.client, tmp_path / "nothing", "demand")
+    save_model(fitted, tmp_path / "model")
+    with pytest.raises(ArtifactError, match="is not logged yet"):
+        register(store.client, tmp_path / "model", "demand")
 
 
-def test_an_impossible_gate_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="must be below 1"):
-        Gate(min_skill=1.0)
+@pytest.mark.parametrize("name", ["a/b", "a:b", "a@champion", "a?b", "a'b", 'a"b', "", " a", "..", "x" * 257])
+def test_a_name_that_could_not_be_found_again_is_refused_before_anything_is_written(
+    store: Store, fitted: SeasonalNaive, run_id: str, name: str
+) -> None:
+    info = log_model(fitted, run_id=run_id)
+    for call in (
+        lambda: register(store.client, info, name),
+        lambda: champion(store.client, name),
+        lambda: find_version(store.client, name, "1"),
+        lambda: promote(store.client, name, "1", verdict(0.5), against=None),
+        lambda: rollback(store.client, name),
+    ):
+        with pytest.raises(ArgumentError, match="a registered model's name"):
+            call()
+    assert not store.client.search_registered_models()
 
 
-def test_a_model_that_is_not_there_is_a_store_error(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="refused the decision on 'nothing' version 1"):
-        promote(store.client, "nothing", "1", scores={"gru": 1.0}, challenger="gru", gate=Gate(), trial="t")
+def test_versions_are_found_by_number_and_by_the_two_aliases_alone(
+    store: Store, fitted: SeasonalNaive, run_id: str
+) -> None:
+    register(store.client, log_model(fitted, run_id=run_id), "demand")
+    for which in ("1", "challenger"):
+        assert str(find_version(store.client, "demand", which).version) == "1"
+    with pytest.raises(StoreError, match="'demand' has no champion"):
+        find_version(store.client, "demand", "champion")
+    with pytest.raises(StoreError, match="cannot find version 9 of 'demand'"):
+        find_version(store.client, "demand", "9")
+    for reserved in ("latest", "v1", "production", "", "-1", "²"):
+        with pytest.raises(ArgumentError, match="a version is a number, or one of champion and challenger"):
+            find_version(store.client, "demand", reserved)
+
+
+JOB = """
+import json, sys
+import pandas as pd
+from forecast_kit import Panel, SeasonalNaive
+from forecast_kit.mlflow import connect, log_model
+from forecast_kit.mlflow.registry import register
+store = connect(sys.argv[1])
+panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(9), "y": 1.0}), freq=1, season_length=3)
+fitted = SeasonalNaive(horizon=3).fit(panel)
+run = store.client.create_run(store.experiment("e")).info.run_id
+print(json.dumps([register(store.client, log_model(fitted, run_id=run), "demand") for _ in range(3)]))
+"""
+
+
+def test_six_jobs_at_once_on_an_empty_store_make_eighteen_versions(tmp_path: Path) -> None:
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", JOB, str(tmp_path / "s")], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]  # fmt: skip
+    numbers = []
+    for job in jobs:
+        out, errors = job.communicate(timeout=240)
+        assert job.returncode == 0, errors
+        numbers += json.loads(out.splitlines()[-1])
+    assert sorted(map(int, numbers)) == list(range(1, 19))
