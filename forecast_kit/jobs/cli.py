@@ -13,6 +13,7 @@ from rich.console import Console
 
 from forecast_kit._version import __version__
 from forecast_kit.errors import ArgumentError, ConfigError, DataError, ForecastKitError
+from forecast_kit.jobs.registry_cli import registry_app
 
 app = typer.Typer(
     name="forecast-kit",
@@ -21,6 +22,9 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(registry_app)
 
 
 def _version(asked: bool) -> None:
@@ -39,26 +43,64 @@ def _root(
 
 
 @app.command()
-def run(job: Annotated[Path, typer.Argument(help="The job file, such as pipelines/demo.yaml.")]) -> None:
+def run(
+    job: Annotated[Path, typer.Argument(help="The job file, such as pipelines/demo.yaml.")],
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no tracking store; forecast-kit sync sends what was logged.")
+    ] = False,
+) -> None:
     """Run a job: backtest all forecasters, log and register the best, promote it if it earned it, forecast."""
     from forecast_kit.jobs.config import read_job
     from forecast_kit.jobs.console import console
     from forecast_kit.jobs.tasks import run_job
 
     config = read_job(job)
-
-    result = run_job(config, console)
+    result = run_job(config, console, offline=offline)
     console.print(f"report     {result.report.absolute()}")
     if result.forecast is None:
-        console.print("forecast   none: no version of the model has become champion yet")
+        why = "no version of the model has become champion yet" if result.decision else "the registry was not asked"
+        console.print(f"forecast   none: {why}")
     else:
         console.print(f"forecast   {result.forecast.absolute()}")
         console.print(f"picture    {result.plot.absolute() if result.plot else ''}")
-    console.print(f"store      {result.store.folder or result.store.uri}")
-    console.print(f"run        {result.store.link(f'/experiments/{result.experiment_id}/runs/{result.run_id}')}")
-    console.print(f"model      {result.store.link(f'/models/{config.register_.name}')}")
-    if result.store.folder is not None:
-        console.print("           (forecast-kit ui, or make ui, serves these two pages)")
+    store = result.store
+    console.print(f"store      {store.folder or store.uri}")
+    if result.run.link is not None:
+        console.print(f"run        {result.run.link}")
+        if result.version is not None:
+            console.print(f"model      {store.link(f'/models/{config.register_.name}/versions/{result.version}')}")
+        if store.folder is not None:
+            console.print("           (forecast-kit ui, or make ui, serves these pages)")
+    if result.run.waiting is not None:
+        console.print(f"waiting    {result.run.waiting}")
+        console.print(f"           {_what_waits(result.run.refused, offline)}")
+    if not offline and (result.run.waiting is not None or result.decision is None):
+        raise typer.Exit(1)
+
+
+def _what_waits(refused: int, offline: bool) -> str:
+    if refused:
+        return f"the store refused {refused} entries; refused.jsonl in that folder tells which and why"
+    why = "nothing was sent" if offline else "the tracking server went away"
+    return f"{why}; forecast-kit sync sends what is there"
+
+
+@app.command()
+def sync(
+    store: Annotated[Path | None, typer.Option(help="Folder of the embedded store; by default .forecast_kit.")] = None,
+) -> None:
+    """Send what a tracking server has not heard yet: of runs that were offline, cut off or killed."""
+    import forecast_kit.mlflow as fk_mlflow
+
+    place = fk_mlflow.connect(store)
+    found = fk_mlflow.sync(place)
+    if not found:
+        typer.echo(f"nothing waits in {place.journal}")
+    for one in found:
+        typer.echo(f"{one.folder.name}: {one.sent} entries sent, {one.left} wait, {one.refused} refused"
+                   + (f"; {one.trouble}" if one.trouble else ""))  # fmt: skip
+    if any(one.left or one.refused or one.trouble for one in found):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -74,7 +116,7 @@ def forecast(
     store: Annotated[Path | None, typer.Option(help="Folder of the embedded store; by default .forecast_kit.")] = None,
 ) -> None:
     """Forecast with a registered model, with nothing but the registry."""
-    from forecast_kit.jobs.tasks import forecast_champion
+    from forecast_kit.jobs.forecasting import forecast_champion
 
     result = forecast_champion(model, out, store=store, data=data, horizon=horizon, levels=level)
     typer.echo(f"{len(result)} series, {result.horizon} steps, model {result.model}: {out.absolute()}")

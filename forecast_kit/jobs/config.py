@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from forecast_kit.core.forecaster import Forecaster, find_forecaster
 from forecast_kit.core.splits import RollingOrigin
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ConfigError, ForecastKitError, nearest
+from forecast_kit.evaluation.gate import Gate
 
 
 class _Section(BaseModel):
@@ -67,16 +69,31 @@ class BacktestSection(_Section):
 
 
 class GateSection(_Section):
-    """What the best candidate must show to become champion."""
+    """What the best candidate must show to become champion; see `forecast_kit.evaluation.gate.Gate`."""
 
-    metric: Literal["mase", "smape", "mae", "pinball"] = "mase"
-    min_skill: float = Field(default=0.0, lt=1.0)
+    metric: str = "mase"
+    min_skill: float = 0.0
+    min_gain: float = 0.0
+    significance: float | None = None
+    group_by: str | None = None
+    max_group_loss: float | None = None
+    max_latency_s: float | None = None
+
+    @model_validator(mode="after")
+    def _as_the_gate_wants(self) -> GateSection:
+        _ = self.gate  # raises where a value is out of range
+        return self
+
+    @property
+    def gate(self) -> Gate:
+        """The gate itself."""
+        return Gate(**self.model_dump())
 
 
 class RegisterSection(_Section):
     """The registered model's name, and whether its artefact keeps the last rows of the series."""
 
-    name: str = Field(pattern=r"^[^/:]+$")
+    name: str = Field(pattern=r"^[^/:@?'\"]+$", max_length=256)
     history: bool = False
 
 
@@ -111,6 +128,10 @@ class JobConfig(_Section):
         both = sorted(set(self.baselines) & set(self.candidates))
         if both:
             raise ValueError(f"{both} stand in both 'baselines' and 'candidates'; give each forecaster its own name")
+        reserved = [name for name in (*self.baselines, *self.candidates) if re.fullmatch(r"version \d+", name)]
+        if reserved:
+            raise ValueError(f"{reserved[0]!r} is what the registered champion is called where it is judged beside "
+                             f"them; give the forecaster another name")  # fmt: skip
         return self
 
     def forecasters(self) -> dict[str, Forecaster]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,49 +11,51 @@ import pandas as pd
 from rich.console import Console
 
 import forecast_kit.mlflow as fk_mlflow
-from forecast_kit.core.forecast import Forecast
-from forecast_kit.core.forecaster import Forecaster
-from forecast_kit.data.datasets import load as load_dataset
-from forecast_kit.data.future import future_values, split_future
-from forecast_kit.data.panel import Panel
-from forecast_kit.data.schema import PanelSchema
-from forecast_kit.data.sources import read_frame
-from forecast_kit.errors import ArgumentError, DataError
+from forecast_kit.core.forecaster import FitCallback, Forecaster
+from forecast_kit.data.future import future_values
+from forecast_kit.errors import ArtifactError, StoreError
+from forecast_kit.evaluation import plots
 from forecast_kit.evaluation.backtest import Backtest
-from forecast_kit.evaluation.plots import plot_forecast
+from forecast_kit.evaluation.comparable import groups_of
 from forecast_kit.evaluation.report import write_report
-from forecast_kit.evaluation.running import backtest
-from forecast_kit.jobs.config import DataSection, JobConfig
+from forecast_kit.evaluation.running import BacktestProgress, backtest
+from forecast_kit.evaluation.scoring import check_metrics
+from forecast_kit.jobs.config import JobConfig
 from forecast_kit.jobs.console import FitBars, leaderboard_table
-from forecast_kit.mlflow import runs
-from forecast_kit.mlflow.registry import Decision, Gate, champion, promote, register
+from forecast_kit.jobs.forecasting import replace_file, write_forecast
+from forecast_kit.jobs.sources import Source, read_source
+from forecast_kit.mlflow.describing import brief, parameters
+from forecast_kit.mlflow.results import scores_of
+from forecast_kit.mlflow.runs import Model, Run
 from forecast_kit.mlflow.store import Store
 
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A job's data: the panel, the rows after it that carry known-future covariates, and its name."""
-
-    panel: Panel
-    future: pd.DataFrame | None
-    name: str
-    origin: str
+_FOLD_CURVES = 20  # folds, candidates or both beyond which their curves would bury the page of a run
 
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
-    """What a job left behind."""
+    """What a job left behind.
+
+    Attributes:
+        backtest, leaderboard: of all forecasters.
+        best: the candidate that was registered.
+        decision: whether it became champion; None where the registry could not be asked.
+        report, forecast, plot: files; the latter two are None where no version is champion.
+        run: over by now.
+        store: where it went.
+        version: of the registered model; None where it has not arrived yet.
+    """
 
     backtest: Backtest
     leaderboard: pd.DataFrame
-    decision: Decision
     best: str
+    decision: fk_mlflow.Decision | None
     report: Path
     forecast: Path | None
     plot: Path | None
-    run_id: str
-    experiment_id: str
+    run: Run
     store: Store
+    version: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,117 +65,164 @@ class _Job:
     config: JobConfig
     source: Source
     store: Store
-    experiment_id: str
-    run_id: str
+    run: Run
+    children: dict[str, Run]
     out: Console
 
 
-def run_job(config: JobConfig, out: Console) -> JobResult:
+def run_job(config: JobConfig, out: Console, *, offline: bool = False) -> JobResult:
     """Runs the whole job: backtest everything, register the best candidate, promote it if it earned it, forecast.
+
+    A tracking server that goes away meanwhile stops nothing: what it has not heard waits in the journal.
+
+    Args:
+        config: from `read_job`.
+        out: what to tell goes there.
+        offline: asks the store for nothing. The version will be registered by `forecast-kit sync`, and nothing is
+            promoted or forecast.
 
     Raises:
         DataError, ConfigError: before anything was fitted.
-        StoreError: the store or the registry refused.
+        StoreError: the store does not answer at the start.
     """
     source = read_source(config.data)
     forecasters = config.forecasters()
-    # Both would otherwise fail only after hours of training.
+    # All of this would otherwise fail only after hours of training.
     future_values(source.panel, source.future, config.backtest.horizon)
     config.backtest.splitter.check(source.panel)
+    check_metrics([config.gate.metric], len(config.backtest.levels))
+    if config.gate.group_by is not None:
+        groups_of(source.panel, config.gate.group_by)
     out.print(f"data       {source.name}: {source.panel!r}, season {source.panel.season_length}")
     if len(source.panel.audit):
         out.print(f"repaired   {_indented(str(source.panel.audit))}")
-    store = fk_mlflow.connect(config.store)
-    experiment_id = store.experiment(config.name)
-    with runs.run(store.client, experiment_id, config.name) as run_id:
-        job = _Job(config, source, store, experiment_id, run_id, out)
-        runs.log_json(store.client, run_id, config.model_dump(mode="json", by_alias=True), "job.json")
-        runs.log_dataset(store.client, run_id, source.panel, source.name, source.origin)
-        if len(source.panel.audit):
-            runs.log_table(store.client, run_id, source.panel.audit.frame, "audit.json")
-        result, board = _judge(job, forecasters)
-        report = _report(job, result)
+    store = fk_mlflow.connect(config.store, offline=offline)
+    with fk_mlflow.start_run(store, config.name, config.name) as run, ExitStack() as children:
+        below = {name: children.enter_context(run.child(name)) for name in forecasters}
+        job = _Job(config, source, store, run, below, out)
+        _log_inputs(job, forecasters)
+        result, board, report = _judge(job, forecasters)
         best = next(name for name in board["model"] if name in config.candidates)
-        version = _register(job, best, forecasters, result, board)
-        decision = _promote(job, best, version, board)
-        runs.describe(store.client, run_id, decision.reason, board)
-        forecast_path, plot_path = _forecast(job)
-    return JobResult(
-        result, board, decision, best, report, forecast_path, plot_path, run_id, experiment_id, store
-    )  # fmt: skip
+        model = _register(job, best, forecasters[best], board)
+        version, decision = _promote(job, best, forecasters, model, result)
+        run.describe(decision.reason if decision else "The registry was not asked.", brief(board, config.gate.metric))
+        forecast_path, plot_path = _forecast(job) if decision else (None, None)
+    return JobResult(result, board, best, decision, report, forecast_path, plot_path, run, store, version)
 
 
-def _judge(job: _Job, forecasters: dict[str, Forecaster]) -> tuple[Backtest, pd.DataFrame]:
-    """The backtest of all forecasters on the same folds, and its leaderboard, shown and logged."""
+def _log_inputs(job: _Job, forecasters: Mapping[str, Forecaster]) -> None:
+    """What the job begins with: data, its flaws, settings, environment, and the arguments of each forecaster."""
+    run, source = job.run, job.source
+    run.log_environment()
+    run.log_json(job.config.model_dump(mode="json", by_alias=True), "job.json")
+    run.log_dataset(source.panel, source.name, source.origin)
+    run.log_parameters({f"backtest.{key}": value for key, value in job.config.backtest.model_dump(mode="json").items()})
+    if len(source.panel.audit):
+        run.log_table(source.panel.audit.frame, "audit.json")
+    for name, forecaster in forecasters.items():
+        job.children[name].log_parameters(parameters(forecaster))
+        job.children[name].set_tags({"role": "candidate" if name in job.config.candidates else "baseline"})
+
+
+def _judge(job: _Job, forecasters: dict[str, Forecaster]) -> tuple[Backtest, pd.DataFrame, Path]:
+    """The backtest of all forecasters on the same folds, its leaderboard and its report, shown and logged."""
     config, panel, splitter = job.config, job.source.panel, job.config.backtest.splitter
     job.out.print(f"backtest   {len(forecasters)} forecasters, {splitter.folds} folds, horizon {splitter.horizon}")
     bars = FitBars(job.out)
+    drawn = _fold_curves(job) if len(config.candidates) * splitter.folds <= _FOLD_CURVES else lambda event: None
+
+    def progress(event: BacktestProgress) -> None:
+        bars.backtest(event)
+        drawn(event)
+
     with bars.running():
         result = backtest(
-            forecasters, panel, splitter, levels=config.backtest.levels, refit=config.backtest.refit,
-            progress=bars.backtest,
-        )  # fmt: skip
-    board = result.leaderboard(_reference(config), metric=config.gate.metric)
-    job.out.print(leaderboard_table(board, f"leaderboard: means over {len(panel)} series and {splitter.folds} folds"))
-    runs.log_table(job.store.client, job.run_id, board, "leaderboard.json")
-    runs.log_table(job.store.client, job.run_id, result.frame, "backtest/forecasts.parquet")
-    runs.log_table(job.store.client, job.run_id, result.scores, "backtest/scores.parquet")
-    return result, board
-
-
-def _report(job: _Job, result: Backtest) -> Path:
-    """The backtest as a page to read, beside the forecasts and with the run."""
-    config = job.config
-    path = write_report(
+            forecasters, panel, splitter, levels=config.backtest.levels, refit=config.backtest.refit, progress=progress
+        )
+    report = write_report(
         result, config.output / f"{config.name}-backtest.html", baseline=_reference(config), metric=config.gate.metric,
         title=f"{config.name}: backtest",
     )  # fmt: skip
-    job.store.client.log_artifact(job.run_id, str(path), "backtest")
-    return path
-
-
-def _register(job: _Job, best: str, forecasters: dict[str, Forecaster], result: Backtest, board: pd.DataFrame) -> str:
-    """The version that the best candidate, fitted on all data, becomes; every forecaster gets a run of its own."""
-    client, config, panel = job.store.client, job.config, job.source.panel
-    info = None
-    for name, forecaster in forecasters.items():
-        with runs.run(client, job.experiment_id, name, parent=job.run_id) as run_id:
-            _log_candidate(job.store, run_id, name, forecaster, result, board)
-            if name != best:
-                continue
-            curve, bars = runs.Curve(), FitBars(job.out)
-            with bars.running():
-                final = forecaster.clone().fit(panel, callbacks=(bars.fit(f"{best}, all data"), curve))
-            curve.write(client, run_id)
-            runs.log_metrics(client, run_id, {f"final_{key}": value for key, value in final.costs.items()})
-            if final.fit_report:
-                job.out.print(f"windows    {_indented(final.fit_report)}")
-                client.log_text(run_id, final.fit_report, "fit.txt")
-            info = fk_mlflow.log_model(
-                final, run_id=run_id, horizon=config.backtest.horizon, levels=config.backtest.levels,
-                history=config.register_.history,
-            )  # fmt: skip
-    assert info is not None  # best is one of the forecasters
-    return register(client, info, config.register_.name)
-
-
-def _promote(job: _Job, best: str, version: str, board: pd.DataFrame) -> Decision:
-    """The gate's decision on the new version, shown and written into the registry."""
-    config = job.config
-    scores = dict(zip(board["model"].tolist(), board[config.gate.metric].astype(float).tolist(), strict=True))
-    decision = promote(
-        job.store.client, config.register_.name, version, challenger=best,
-        scores={name: scores[name] for name in (best, *config.baselines)},
-        gate=Gate(config.gate.metric, config.gate.min_skill), trial=_trial(job.source.panel.digest, config),
+    for child in job.children.values():
+        child.log_dataset(panel, job.source.name, job.source.origin, context="backtest")
+    board = fk_mlflow.log_backtest(
+        job.run, result, baseline=_reference(config), metric=config.gate.metric, children=job.children, panel=panel,
+        report=report,
     )  # fmt: skip
-    job.out.print(f"registry   {config.register_.name} version {decision.version}. {decision.reason}")
-    return decision
+    job.out.print(leaderboard_table(board, f"leaderboard: means over {len(panel)} series and {splitter.folds} folds"))
+    return result, board, report
+
+
+def _fold_curves(job: _Job) -> Callable[[BacktestProgress], None]:
+    """Draws the losses of each fold's fit into the run of its forecaster, while it goes on."""
+    curves: dict[tuple[str, int], FitCallback] = {}
+
+    def draw(event: BacktestProgress) -> None:
+        if event.fit is not None:
+            key = event.model, event.fold
+            curves.setdefault(key, job.children[event.model].curve(f"fold_{event.fold}/"))(event.fit)
+
+    return draw
+
+
+def _register(job: _Job, best: str, forecaster: Forecaster, board: pd.DataFrame) -> Model:
+    """The best candidate, fitted on all data, logged and on its way into the registry."""
+    config, panel, child = job.config, job.source.panel, job.children[best]
+    bars = FitBars(job.out)
+    with bars.running():
+        final = forecaster.clone().fit(panel, callbacks=(bars.fit(f"{best}, all data"), child.curve()))
+    child.log_metrics({f"final_{key}": value for key, value in final.costs.items()})
+    if final.fit_report:
+        job.out.print(f"windows    {_indented(final.fit_report)}")
+        child.log_text(final.fit_report, "fit.txt")
+    child.log_dataset(panel, job.source.name, job.source.origin)
+    card = fk_mlflow.card(
+        final, horizon=config.backtest.horizon, levels=config.backtest.levels, panel=panel,
+        folds=config.backtest.splitter, leaderboard=brief(board, config.gate.metric),
+    )  # fmt: skip
+    model = child.log_model(
+        final, horizon=config.backtest.horizon, levels=config.backtest.levels, history=config.register_.history,
+        card=card, tags={"forecaster": best},
+    )  # fmt: skip
+    child.log_metrics(scores_of(board, best), model=model, panel=panel)
+    child.register(model, config.register_.name, tags={"forecaster": best}, description=card)
+    return model
+
+
+def _promote(
+    job: _Job, best: str, forecasters: dict[str, Forecaster], model: Model, result: Backtest
+) -> tuple[str | None, fk_mlflow.Decision | None]:
+    """The version that the best candidate became, and the gate's decision on it; None for what could not be asked."""
+    config, out, name = job.config, job.out, job.config.register_.name
+    version = job.children[best].version(model) if job.run.flush() else None
+    if version is None:
+        out.print(f"registry   {name} has not heard of the new version yet; it lies in {model.folder}")
+        return None, None
+    bars = FitBars(out)
+    try:
+        with bars.running():
+            verdict, decision = fk_mlflow.challenge(
+                job.store.client, name, version, job.source.panel, config.backtest.splitter, challenger=best,
+                baselines={baseline: forecasters[baseline] for baseline in config.baselines}, gate=config.gate.gate,
+                levels=config.backtest.levels, result=result, refit=config.backtest.refit, progress=bars.backtest,
+            )  # fmt: skip
+    except (
+        StoreError,
+        ArtifactError,
+    ) as error:  # the training of a night is not lost because the registry is away at its end
+        out.print(f"registry   {name} version {version} is registered and not judged: {error}")
+        return version, None
+    out.print(f"registry   {name} version {decision.version}. {decision.reason}")
+    job.run.log_table(verdict.checks, "gate.json")
+    job.run.log_table(verdict.board, "gate_scores.json")
+    job.run.set_tags({"decision": "promoted" if decision.promoted else "refused", "registered_version": version})
+    return version, decision
 
 
 def _forecast(job: _Job) -> tuple[Path | None, Path | None]:
     """The champion's forecast and its picture, written whole; None where no version is champion yet."""
-    config, source, client = job.config, job.source, job.store.client
-    if champion(client, config.register_.name) is None:
+    config, source = job.config, job.source
+    if fk_mlflow.champion(job.store.client, config.register_.name) is None:
         return None, None
     deployed = fk_mlflow.load_model(f"models:/{config.register_.name}@champion")
     forecast = deployed.predict(
@@ -183,98 +230,15 @@ def _forecast(job: _Job) -> tuple[Path | None, Path | None]:
     )
     path = config.output / f"{config.name}.parquet"
     write_forecast(forecast, path)
-    figure = plot_forecast(forecast, source.panel)
-    _replace(path.with_suffix(".png"), lambda target: figure.savefig(target, dpi=110, format="png"))
-    runs.log_figure(client, job.run_id, figure, "forecast.png")
+    figure = plots.plot_forecast(forecast, source.panel)
+    replace_file(path.with_suffix(".png"), lambda target: figure.savefig(target, dpi=110, format="png"))
+    job.run.log_figure(figure, "figures/forecast.png")
     return path, path.with_suffix(".png")
-
-
-def forecast_champion(
-    model: str,
-    out_path: Path,
-    *,
-    store: Path | None = None,
-    data: Path | None = None,
-    horizon: int | None = None,
-    levels: Sequence[float] | None = None,
-) -> Forecast:
-    """The forecast of a registered model, written to a file; without data, from the history that the model keeps.
-
-    Args:
-        model: an MLflow model URI.
-        out_path: `.parquet` or `.csv`; it appears whole or not at all.
-        store: the embedded store's folder.
-        data: CSV or Parquet with the history to forecast from, in the columns that the model was trained on.
-        horizon: steps ahead; by default the model's.
-        levels: quantile levels; by default those that the model was logged with.
-
-    Raises:
-        ArgumentError, DataError, ArtifactError, StoreError, NotFittedError.
-    """
-    if out_path.suffix not in (".parquet", ".csv"):
-        raise ArgumentError(f"--out must end in .parquet or .csv, got {out_path}")
-    fk_mlflow.connect(store)
-    served = fk_mlflow.load_served(model)
-    forecaster = served.forecaster
-    history, future = None, None
-    if data is not None:
-        assert forecaster.schema_ is not None
-        past, future = split_future(read_frame(data, forecaster.schema_), forecaster.schema_)
-        history = Panel.from_frame(past, forecaster.schema_)
-    asked = served.levels if levels is None else levels
-    forecast = forecaster.predict(horizon or served.horizon, levels=asked, history=history, future=future)
-    write_forecast(forecast, out_path)
-    return forecast
-
-
-def read_source(section: DataSection) -> Source:
-    """The data that a job names.
-
-    Raises:
-        DataError: see `read_frame` and `Panel.from_frame`.
-    """
-    if section.dataset is not None:
-        frame, schema = load_dataset(section.dataset)
-        if section.columns is not None:
-            schema = PanelSchema.from_dict({**schema.to_dict(), **section.columns})
-        name = origin = section.dataset
-    else:
-        assert section.path is not None  # the config has checked that one of the two is there
-        schema = PanelSchema.from_dict(section.columns or {})
-        frame, name, origin = read_frame(section.path, schema), section.path.stem, str(section.path)
-    static = read_frame(section.static, schema) if section.static is not None else None
-    past, future = split_future(frame, schema)
-    panel = Panel.from_frame(past, schema, static=static)
-    if section.series is not None:
-        if section.series > len(panel):
-            raise DataError(f"data.series asks for {section.series} series, but {name} has {len(panel)}")
-        step = len(panel) / section.series
-        panel = panel.take(panel.ids[[int(k * step) for k in range(section.series)]])
-    return Source(panel, future, name, origin)
 
 
 def _indented(text: str) -> str:
     """Lines under the column in which a stage's message begins."""
     return text.replace("\n", "\n" + " " * 11)
-
-
-def write_forecast(forecast: Forecast, path: Path) -> None:
-    """Writes the forecast frame as Parquet or CSV, so that a reader sees the old file or the new one."""
-    frame = forecast.to_frame()
-    if path.suffix == ".csv":
-        _replace(path, lambda target: frame.to_csv(target, index=False))
-    else:
-        _replace(path, lambda target: frame.to_parquet(target, index=False))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        write(staging)
-        staging.replace(path)
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def _reference(config: JobConfig) -> str | None:
@@ -283,20 +247,3 @@ def _reference(config: JobConfig) -> str | None:
         if spec.get("forecaster") == "SeasonalNaive":
             return name
     return next(iter(config.baselines), None)
-
-
-def _trial(digest: str, config: JobConfig) -> str:
-    """What two scores must have in common to be comparable: data, folds and metric."""
-    text = json.dumps([digest, config.backtest.model_dump(mode="json"), config.gate.metric])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _log_candidate(
-    store: Store, run_id: str, name: str, forecaster: Forecaster, result: Backtest, board: pd.DataFrame
-) -> None:
-    runs.log_parameters(store.client, run_id, runs.parameters(forecaster))
-    (row,) = board[board["model"] == name].drop(columns=["rank", "model"]).to_dict("records")
-    runs.log_metrics(store.client, run_id, {str(key): value for key, value in row.items()})
-    mine = result.frame[result.frame["model"] == name]
-    error = (mine["y"] - mine["mean"]).abs().groupby(mine["step"]).mean()
-    runs.log_steps(store.client, run_id, "mae_by_step", dict(zip(error.index.tolist(), error.tolist(), strict=True)))

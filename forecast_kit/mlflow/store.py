@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+import requests
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -28,10 +29,14 @@ class Store:
     Attributes:
         uri: MLflow's tracking and registry URI.
         folder: the embedded store's folder, None for a server that somebody else runs.
+        home: a local folder; what could not be sent yet waits under it in `journal`.
+        offline: whether nothing is to be sent now.
     """
 
     uri: str
     folder: Path | None
+    home: Path
+    offline: bool = False
 
     @property
     def client(self) -> MlflowClient:
@@ -47,11 +52,33 @@ class Store:
                 if self.folder is not None:
                     # MLflow freezes the location at creation, and its own default depends on the folder one is in.
                     location = (self.folder / "artifacts" / re.sub(r"[^\w.-]+", "_", name)).as_uri()
-                return self.client.create_experiment(name, artifact_location=location)
+                try:
+                    return self.client.create_experiment(name, artifact_location=location)
+                except MlflowException as error:
+                    # Another process was quicker, or the name is that of an experiment that was deleted.
+                    found = self.client.get_experiment_by_name(name)
+                    if found is None:
+                        raise StoreError(f"cannot create the experiment {name!r}: {error.message}") from error
         if found.lifecycle_stage != "active":
             raise StoreError(f"experiment {name!r} was deleted; restore it (mlflow experiments restore "
                              f"--experiment-id {found.experiment_id}), or choose another name")  # fmt: skip
         return found.experiment_id
+
+    @property
+    def journal(self) -> Path:
+        """The folder of what could not be sent yet."""
+        return self.home / "journal"
+
+    def answers(self, seconds: float = 3.0) -> bool:
+        """Whether the server can be reached at all; a store without one always can."""
+        if not self.uri.startswith(("http://", "https://")):
+            return True
+        try:
+            # Any answer will do: behind a proxy or an authentication it need not be a friendly one.
+            requests.get(f"{self.uri.rstrip('/')}/health", timeout=seconds)
+        except requests.RequestException:
+            return False
+        return True
 
     def link(self, page: str = "/experiments", base: str = "http://127.0.0.1:5000") -> str:
         """The address of a page of the MLflow UI, in the view that shows models and not traces.
@@ -64,29 +91,55 @@ class Store:
         return f"{root.rstrip('/')}/#{page}?workflowType=machine_learning"
 
 
-def connect(folder: str | Path | None = None) -> Store:
+def connect(folder: str | Path | None = None, *, offline: bool = False) -> Store:
     """The store that MLflow calls of this process go to from now on.
 
     `MLFLOW_TRACKING_URI`, where it is set and no folder is given, names the store. Otherwise it is
     `<folder>/mlflow.db` with artefacts beside it, created on first use under a file lock: MLflow's
     own first use of SQLite ruins the store when two processes race.
 
+    Calls to a server give up after 15 seconds and one repetition, in place of MLflow's four minutes, where
+    `MLFLOW_HTTP_REQUEST_TIMEOUT` and `MLFLOW_HTTP_REQUEST_MAX_RETRIES` do not say otherwise.
+
     Args:
         folder: the embedded store's folder; by default `.forecast_kit` in the current one.
+        offline: asks the store for nothing: runs go to the journal alone, and `forecast-kit sync` sends them.
 
     Raises:
-        StoreError: the store cannot be opened.
+        StoreError: the store cannot be opened, or the server does not answer within three seconds.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    home = Path(folder or DEFAULT_FOLDER).absolute()
     if uri and folder is None:
-        store = Store(uri, None)
+        store = Store(uri, None, home, offline)
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        # It prints a link at the end of each run, to the view that shows traces and not models.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     else:
-        home = Path(folder or DEFAULT_FOLDER).absolute()
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot create the store's folder {home}: {error}") from error
-        store = Store(f"sqlite:///{home / 'mlflow.db'}", home)
+        store = Store(f"sqlite:///{home / 'mlflow.db'}", home, home, offline)
+    if not offline:
+        _open(store)
+    mlflow.set_tracking_uri(store.uri)
+    mlflow.set_registry_uri(store.uri)
+    return store
+
+
+def _open(store: Store) -> None:
+    """Makes the embedded store, and asks any store a question.
+
+    Raises:
+        StoreError: it gives no answer.
+    """
+    if not store.answers():
+        raise StoreError(
+            f"the tracking server {store.uri} does not answer; start it, correct MLFLOW_TRACKING_URI, or work without "
+            f"it (--offline, connect(offline=True)) and run forecast-kit sync later"
+        )
     for chatty in ("alembic", "mlflow.store.db.utils"):  # a hundred lines of table creation otherwise
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
@@ -97,9 +150,6 @@ def connect(folder: str | Path | None = None) -> Store:
             store.client.search_experiments(max_results=1)
     except MlflowException as error:
         raise StoreError(f"cannot open the tracking store {store.uri}: {error.message}") from error
-    mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
-    return store
 
 
 @contextmanager

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from forecast_kit.errors import StoreError
 from forecast_kit.mlflow import Store, connect
-
-JOB = """
-import sys
-from forecast_kit.mlflow import connect
-store = connect(sys.argv[1])
-run = store.client.create_run(store.experiment("race"), run_name=sys.argv[2])
-store.client.log_metric(run.info.run_id, "mase", 0.5)
-store.client.set_terminated(run.info.run_id)
-"""
-
-
-def test_six_processes_at_once_on_an_empty_folder_all_succeed(tmp_path: Path) -> None:
-    jobs = [
-        subprocess.Popen([sys.executable, "-c", JOB, str(tmp_path / "s"), str(k)], stderr=subprocess.PIPE, text=True)
-        for k in range(6)
-    ]
-    for job in jobs:
-        _, errors = job.communicate(timeout=240)
-        assert job.returncode == 0, errors
-    with sqlite3.connect(tmp_path / "s" / "mlflow.db") as database:
-        assert database.execute("select count(*) from experiments where name = 'race'").fetchone() == (1,)
-        assert database.execute("select count(*) from runs where status = 'FINISHED'").fetchone() == (6,)
 
 
 def test_the_default_experiment_of_a_new_store_keeps_its_artifacts_in_it(store: Store, tmp_path: Path) -> None:
@@ -55,7 +32,8 @@ def test_the_embedded_store_has_absolute_places(store: Store, monkeypatch: pytes
 def test_the_environment_names_another_store(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"sqlite:///{empty_store / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert connect() == Store(uri, None)
+    found = connect()
+    assert (found.uri, found.folder) == (uri, None)
 
 
 def test_without_the_environment_the_store_is_in_the_current_folder(
@@ -82,5 +60,21 @@ def test_a_store_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_links_open_the_view_of_models_and_not_of_traces(store: Store) -> None:
     assert store.link("/models/demand") == "http://127.0.0.1:5000/#/models/demand?workflowType=machine_learning"
-    server = Store("https://mlflow.example/", None)
+    server = Store("https://mlflow.example/", None, Path())
     assert server.link("/models/demand") == "https://mlflow.example/#/models/demand?workflowType=machine_learning"
+
+
+def test_a_leftover_folder_of_mlflow_s_file_store_changes_nothing(
+    empty_store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mlruns" / "0").mkdir(parents=True)  # MLflow's own default turns to it, and then raises
+    shutil.copytree(empty_store, tmp_path / ".forecast_kit")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    try:
+        assert connect().uri == mlflow.get_tracking_uri() == f"sqlite:///{tmp_path / '.forecast_kit' / 'mlflow.db'}"
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+    assert list((tmp_path / "mlruns").iterdir()) == [tmp_path / "mlruns" / "0"]

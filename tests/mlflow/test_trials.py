@@ -11,7 +11,7 @@ from mlflow.entities import Run
 
 from forecast_kit import Panel, RollingOrigin, WindowAverage, search
 from forecast_kit.evaluation.search import Search, Trial
-from forecast_kit.mlflow import Store, runs
+from forecast_kit.mlflow import Store, start_run
 from forecast_kit.mlflow.trials import log_search, log_trials
 
 SPLITTER = RollingOrigin(4, folds=3)
@@ -20,17 +20,19 @@ SPLITTER = RollingOrigin(4, folds=3)
 @pytest.fixture
 def logged(store: Store, seasonal_panel: Panel) -> tuple[str, list[Trial], Search, list[Run]]:
     """A search in which trials finish, fail and are pruned, and what the store holds of it."""
-    experiment, seen = store.experiment("search"), list[Trial]()
-    with runs.run(store.client, experiment, "nightly search") as parent:
+    seen = list[Trial]()
+    with start_run(store, "search", "nightly search") as parent:
         found = search(
             WindowAverage(1), {"window": ("int", -3, 60), "season_length": [1, 24]}, seasonal_panel, SPLITTER,
-            trials=16, on_trial=[seen.append, log_trials(store.client, parent)],
+            trials=16, on_trial=[seen.append, log_trials(parent)],
         )  # fmt: skip
-        log_search(store.client, parent, found)
+        log_search(parent, found)
     children = store.client.search_runs(
-        [experiment], f"tags.`mlflow.parentRunId` = '{parent}'", order_by=["attributes.start_time ASC"]
+        [store.experiment("search")],
+        f"tags.`mlflow.parentRunId` = '{parent.id}'",
+        order_by=["attributes.start_time ASC"],
     )
-    return parent, seen, found, sorted(children, key=lambda run: int(run.info.run_name.removeprefix("trial ")))
+    return parent.id, seen, found, sorted(children, key=lambda run: int(run.info.run_name.removeprefix("trial ")))
 
 
 def test_each_trial_is_a_child_with_its_arguments_score_and_folds(store: Store, logged: Any) -> None:
@@ -68,12 +70,11 @@ def test_the_search_itself_tells_the_best_and_all_trials(store: Store, logged: A
 
 
 def test_a_resumed_search_logs_new_trials_alone(store: Store, seasonal_panel: Panel, tmp_path: Path) -> None:
-    experiment = store.experiment("search")
     for trials in (1, 3):
-        with runs.run(store.client, experiment, "part") as parent:
+        with start_run(store, "search", "part") as parent:
             search(
                 WindowAverage(1), {"window": ("int", 1, 60)}, seasonal_panel, SPLITTER, trials=trials,
-                study=tmp_path / "study.db", on_trial=[log_trials(store.client, parent)],
+                study=tmp_path / "study.db", on_trial=[log_trials(parent)],
             )  # fmt: skip
-    children = store.client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    children = store.client.search_runs([store.experiment("search")], f"tags.`mlflow.parentRunId` = '{parent.id}'")
     assert sorted(run.info.run_name for run in children) == ["trial 1", "trial 2"]
