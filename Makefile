@@ -26,6 +26,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/bench_metrics.py
 	$(BIN)/python tests/benchmarks/bench_statistical.py
 	$(BIN)/python tests/benchmarks/bench_recurrent.py
+	$(BIN)/python tests/benchmarks/bench_tracking.py
 
 accuracy: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/bench_m4.py

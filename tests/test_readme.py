@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +47,20 @@ def test_the_combination_of_the_readme_forecasts_from_its_folder_alone(tmp_path:
     rows = done.stdout.splitlines()
     assert rows[0].split() == ["ds", "mean", "q10", "q90"]
     assert len(rows) == 13
+
+
+def test_the_run_of_the_page_about_mlflow_arrives_in_the_store(tmp_path: Path) -> None:
+    page = README.parent / "docs" / "mlflow.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"#/experiments/1/runs/[0-9a-f]{32}", done.stdout)
+    with closing(sqlite3.connect(tmp_path / ".forecast_kit" / "mlflow.db")) as store:
+        assert store.execute("select name, version from model_versions").fetchall() == [("passengers", 1)]
+        assert store.execute("select count(*) from metrics where key = 'mase/ets'").fetchone() == (1,)
 
 
 def test_every_forecaster_is_in_the_table_of_the_readme() -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.console import Console
 from forecast_kit._version import __version__
 from forecast_kit.errors import ArgumentError, ConfigError, DataError, ForecastKitError
 from forecast_kit.jobs.registry_cli import registry_app
+
+if TYPE_CHECKING:
+    from forecast_kit.mlflow import Run
 
 app = typer.Typer(
     name="forecast-kit",
@@ -50,6 +53,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a job: backtest all forecasters, log and register the best, promote it if it earned it, forecast."""
+    import forecast_kit.mlflow as fk_mlflow
     from forecast_kit.jobs.config import read_job
     from forecast_kit.jobs.console import console
     from forecast_kit.jobs.tasks import run_job
@@ -73,15 +77,18 @@ def run(
             console.print("           (forecast-kit ui, or make ui, serves these pages)")
     if result.run.waiting is not None:
         console.print(f"waiting    {result.run.waiting}")
-        console.print(f"           {_what_waits(result.run.refused, offline)}")
+        console.print(f"           {_what_waits(result.run, offline)}", markup=False)
+    others = len(fk_mlflow.waiting(store)) - (result.run.waiting is not None)
+    if others:
+        console.print(f"waiting    of {others} earlier runs something was never sent; forecast-kit sync sends it")
     if not offline and (result.run.waiting is not None or result.decision is None):
         raise typer.Exit(1)
 
 
-def _what_waits(refused: int, offline: bool) -> str:
-    if refused:
-        return f"the store refused {refused} entries; refused.jsonl in that folder tells which and why"
-    why = "nothing was sent" if offline else "the tracking server went away"
+def _what_waits(run: Run, offline: bool) -> str:
+    if run.refused:
+        return f"the store refused {run.refused} entries; refused.jsonl in that folder tells which and why"
+    why = "nothing was sent" if offline else f"the tracking server went away ({run.trouble})"
     return f"{why}; forecast-kit sync sends what is there"
 
 

@@ -176,7 +176,7 @@ def _register(job: _Job, best: str, forecaster: Forecaster, board: pd.DataFrame)
         job.out.print(f"windows    {_indented(final.fit_report)}")
         child.log_text(final.fit_report, "fit.txt")
     child.log_dataset(panel, job.source.name, job.source.origin)
-    card = fk_mlflow.card(
+    card = fk_mlflow.model_card(
         final, horizon=config.backtest.horizon, levels=config.backtest.levels, panel=panel,
         folds=config.backtest.splitter, leaderboard=brief(board, config.gate.metric),
     )  # fmt: skip

@@ -165,13 +165,20 @@ def challenge(
     verdict = judge(
         result if found.result is None else beside(result, found.result), challenger=called,
         champion=None if found.result is None else label, baselines=[*baselines], gate=gate, same_recipe=same,
-        notes=[note for note in (how, found.note) if note],
+        notes=_notes(how, found, anew and rival is not None and not isinstance(rival.forecaster, Deployed)),
         groups=None if gate.group_by is None else groups_of(panel, gate.group_by),
     )  # fmt: skip
     if found.obstacle:
         verdict = verdict.refused(found.obstacle)
     trial = trial_of(panel, splitter, gate.metric)
     return verdict, promote(client, name, number, verdict, against=against, trial=trial)
+
+
+def _notes(how: str, found: _Judged, alike: bool) -> list[str]:
+    """How challenger and champion were judged, in as few words as will do."""
+    if alike and found.result is not None:
+        return ["Both were judged by their recipes, fitted anew in each fold."]
+    return [note for note in (how, found.note) if note]
 
 
 def earliest_cutoff(panel: Panel, splitter: RollingOrigin) -> np.datetime64 | int:

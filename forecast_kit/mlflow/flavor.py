@@ -24,7 +24,7 @@ from forecast_kit.core.forecaster import Forecaster
 from forecast_kit.core.saving import FORMAT_VERSION, folder_digest
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, ArtifactError, StoreError
-from forecast_kit.mlflow.card import card as write_card
+from forecast_kit.mlflow.cards import model_card
 from forecast_kit.mlflow.served import PyfuncForecaster
 from forecast_kit.mlflow.served import ServedModel as ServedModel
 from forecast_kit.mlflow.signatures import input_example, requirements, signature
@@ -59,7 +59,7 @@ def save_model(
         history: whether to keep the rows that a forecast needs, so that an empty frame means
             "forecast from the end of the training data"; or the panel whose last rows to keep.
             By default the artefact holds no data row.
-        card: the model card, in Markdown, by default what `forecast_kit.mlflow.card.card` tells of it.
+        card: the model card, in Markdown, by default what `forecast_kit.mlflow.model_card` tells of it.
         mlflow_model: filled in by MLflow, where it calls this.
         metadata: shown with the model.
         pip_requirements: by default the installed versions of what the forecaster needs.
@@ -79,7 +79,7 @@ def save_model(
         raise ArtifactError(f"{folder} exists and is not empty; choose another path")
     folder.mkdir(parents=True, exist_ok=True)
     forecaster.save(folder / _DATA, history=history)
-    text = write_card(forecaster, horizon=steps, levels=levels) if card is None else card
+    text = model_card(forecaster, horizon=steps, levels=levels) if card is None else card
     (folder / CARD).write_text(text, encoding="utf-8")
 
     model = mlflow_model or Model()

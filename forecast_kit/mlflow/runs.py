@@ -123,6 +123,11 @@ class Run:
         return journal.folder if journal.folder.exists() and not (journal.done and not journal.state.refused) else None
 
     @property
+    def trouble(self) -> str:
+        """Why the store did not take what is waiting; empty where nothing was wrong, or nothing was tried."""
+        return "" if self._shared.sender is None else self._shared.sender.trouble
+
+    @property
     def refused(self) -> int:
         """How many entries the store refused; `refused.jsonl` in the journal's folder tells which and why."""
         return self._shared.journal.state.refused

@@ -48,6 +48,11 @@ class Synced:
     trouble: str
 
 
+def waiting(store: Store) -> list[Path]:
+    """The journals of the store that have not been sent to their end, of running processes too, oldest first."""
+    return Journal.find(store.journal)
+
+
 def sync(store: Store) -> list[Synced]:
     """Sends every journal of the store that no running process has open, oldest first, and tells of each.
 
@@ -214,9 +219,10 @@ class Replay:
                 raise Refused(str(error)) from error
             self._in_doubt = True
             raise Away(str(error)) from error
-        except OSError as error:
+        except Exception as error:
+            # Whatever a store throws besides, the thread must live and the entry stay; `trouble` tells of it.
             self._in_doubt = True
-            raise Away(str(error)) from error
+            raise Away(repr(error)) from error
 
     def _id(self, key: str) -> str:
         if key not in self._state.runs:

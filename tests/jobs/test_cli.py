@@ -229,8 +229,21 @@ def test_a_job_with_weather_categories_calendar_and_wall_clock_time(
     assert "dropped, fewer than 24 steps before the cutoff" in report.read_text()
     with closing(sqlite3.connect(shop / ".forecast_kit" / "mlflow.db")) as store:
         costs = dict(store.execute("select key, value from metrics where key like 'final_%'").fetchall())
+        metrics = {key for (key,) in store.execute("select distinct key from metrics")}
+        linked = store.execute("select metric_name, dataset_name from logged_model_metrics").fetchall()
+        tags = dict(store.execute("select key, value from tags where key in ('decision', 'device')").fetchall())
+        roles = store.execute("select value from tags where key = 'role' order by value").fetchall()
+        (text,) = store.execute("select value from tags where key = 'mlflow.note.content'").fetchone()
+        (card,) = store.execute("select description from model_versions").fetchone()
     assert set(costs) >= {"final_parameters", "final_fit_s", "final_weights_mb"}
     assert all(value > 0 for value in costs.values())
+    assert {"mase/gru", "mase/naive", "skill/gru", "mae_by_step", "mase_by_fold", "fold_1/loss", "loss"} <= metrics
+    assert ("mase", "sales") in linked
+    assert tags == {"decision": "promoted", "device": "CPU"}
+    assert roles == [("baseline",), ("candidate",)]
+    assert text.startswith("Promoted: gru has MASE")
+    assert "naive" in text
+    assert "## How to call it" in card
     out = pd.read_parquet(shop / "forecasts" / "shop.parquet")
     expected = frame.loc[ahead, ["unique_id", "ds"]].sort_values(["unique_id", "ds"], ignore_index=True)
     wall = out["ds"].dt.tz_localize(None)

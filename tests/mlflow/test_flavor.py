@@ -22,7 +22,7 @@ from forecast_kit import Drift, Forecaster, NeuralForecaster, Panel, RollingOrig
 from forecast_kit.core.saving import FORMAT_VERSION, seal
 from forecast_kit.errors import ArgumentError, ArtifactError, DataError, NotFittedError, SchemaError, StoreError
 from forecast_kit.mlflow import Store
-from forecast_kit.mlflow.card import card
+from forecast_kit.mlflow.cards import model_card
 from forecast_kit.mlflow.flavor import artifact_digest, load_served, pinned
 from forecast_kit.mlflow.registry import register
 from forecast_kit.mlflow.uploading import upload_model
@@ -322,7 +322,7 @@ def test_known_future_rows_alone_need_no_static_and_no_past_columns(
 def test_a_card_begins_with_a_plain_sentence_and_tells_what_a_reader_asks(seasonal_panel: Panel) -> None:
     board = pd.DataFrame({"rank": [1], "model": ["SeasonalNaive"], "mase": [0.91234567]})
     fitted = SeasonalNaive(horizon=6).fit(seasonal_panel)
-    text = card(
+    text = model_card(
         fitted, horizon=6, levels=(0.1, 0.975), panel=seasonal_panel, folds=RollingOrigin(6, folds=3, gap=2),
         leaderboard=board, intended_use="Staffing of the night shift.",
     )  # fmt: skip
@@ -346,7 +346,7 @@ def test_the_card_is_in_the_artefact_and_ones_own_replaces_it(seasonal_panel: Pa
     flavor.save_model(fitted, tmp_path / "own", card="Ours.\n")
     flavor.save_model(fitted, tmp_path / "default")
     assert (tmp_path / "own" / "model_card.md").read_text() == "Ours.\n"
-    assert (tmp_path / "default" / "model_card.md").read_text() == card(fitted, horizon=6)
+    assert (tmp_path / "default" / "model_card.md").read_text() == model_card(fitted, horizon=6)
     fitted.save(tmp_path / "bare")
     old = Forecaster.load(tmp_path / "bare")  # knows no series, and no rows to make an example of
     flavor.save_model(old, tmp_path / "bare model")

@@ -20,7 +20,7 @@ LIMITS = (
 )
 
 
-def card(
+def model_card(
     forecaster: Forecaster,
     *,
     horizon: int,
@@ -44,7 +44,7 @@ def card(
     >>> from forecast_kit.data.datasets import load
     >>> from forecast_kit.models.naive import SeasonalNaive
     >>> data = Panel.from_frame(*load("air_passengers"))
-    >>> text = card(SeasonalNaive().fit(data), horizon=12, panel=data)
+    >>> text = model_card(SeasonalNaive().fit(data), horizon=12, panel=data)
     >>> print(text.splitlines()[0])
     SeasonalNaive forecasts 'y' of 1 series 12 steps ahead (freq 'MS'), learned from data until 1960-12-01.
     """
