@@ -171,15 +171,17 @@ def test_the_version_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert capsys.readouterr().out.strip() == __version__
 
 
-def test_what_a_policy_repairs_is_shown_and_logged(shop: Path) -> None:
+def test_what_a_policy_repairs_is_shown_and_logged(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     frame = pd.read_csv(shop / "sales.csv").sort_values(["store", "hour"], ignore_index=True)
     pd.concat([frame.drop(index=[10, 11]), frame.iloc[[30]]]).to_csv(shop / "sales.csv", index=False)
     job = JOB.replace("target_col: sales}", "target_col: sales, gaps: interpolate, duplicates: mean}")
     (shop / "job.yaml").write_text(job[: job.index("  gru:")] + job[job.index("backtest:") :])
-    done = command("run", "job.yaml", folder=shop)
-    assert done.returncode == 0, done.stderr
-    assert "duplicates combined by mean: 1 rows in 1 series ('s0' 1)" in done.stdout
-    assert "missing targets interpolated: 2 rows in 1 series ('s0' 2)" in done.stdout
+    assert called("run", "job.yaml", monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr().out
+    assert "duplicates combined by mean: 1 rows in 1 series ('s0' 1)" in told
+    assert "missing targets interpolated: 2 rows in 1 series ('s0' 2)" in told
     (audit,) = shop.glob(".forecast_kit/artifacts/shop/*/artifacts/audit.json")
     assert "missing targets interpolated" in audit.read_text()
 

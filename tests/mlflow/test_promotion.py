@@ -366,6 +366,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 def test_a_lease_lets_one_process_at_a_time_count(store: Store, demand: MlflowClient) -> None:
     jobs = [subprocess.Popen([sys.executable, "-c", LEASED, store.uri], stderr=subprocess.PIPE, text=True)
             for _ in range(3)]  # fmt: skip

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from forecast_kit import Panel, SeasonalNaive
 from forecast_kit.mlflow import Store, start_run
@@ -29,6 +30,7 @@ print(len(store.client.search_runs([store.experiment("e"), "0"])), sorted(store.
 """
 
 
+@pytest.mark.slow
 def test_autologging_that_somebody_has_switched_on_is_silent_inside(
     store: Store, seasonal_frame: pd.DataFrame, tmp_path: Path
 ) -> None:
