@@ -58,24 +58,40 @@ _SHOWN = ("rank", "model", "mase", "skill", "smape", "mae", "coverage", "p_basel
 
 
 def brief(board: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The columns of a leaderboard that fit on a page, with the metric that ranks."""
-    chosen = [name for name in board.columns if name in (*_SHOWN, metric)]
-    return board[chosen].rename(columns={"p_baseline": "p"})
+    """The columns of a leaderboard that fit on a page, with the metric that ranks, as people write them."""
+    table = board[[name for name in board.columns if name in (*_SHOWN, metric)]].rename(columns={"p_baseline": "p"})
+    written = {"skill": percent, "coverage": share, "p": p_value}
+    return table.assign(**{name: table[name].map(how) for name, how in written.items() if name in table})
+
+
+def percent(value: float) -> str:
+    """A change in percent, with its sign; nothing where it is undefined."""
+    return "" if np.isnan(value) else f"{100 * value:+.1f} %"
+
+
+def share(value: float) -> str:
+    """A share in percent; nothing where it is undefined."""
+    return "" if np.isnan(value) else f"{100 * value:.1f} %"
+
+
+def p_value(value: float) -> str:
+    """A p-value to three places; nothing where it is undefined."""
+    return "" if np.isnan(value) else "<0.001" if value < 0.0005 else f"{value:.3f}"
 
 
 def markdown(table: pd.DataFrame) -> str:
     """The table in Markdown: numbers to four digits, nothing for what is undefined.
 
-    MLflow's pages draw tables without any room between columns, so each cell brings its own.
+    MLflow's pages draw tables without any room between columns, so each cell but the last brings its own.
 
-    >>> print(markdown(pd.DataFrame({"model": ["naive", "ets"], "mase": [1.0, 0.98765]})).replace("\u2003", " "))
-    | model  | mase  |
+    >>> print(markdown(pd.DataFrame({"model": ["naive", "ets"], "mase": [1.0, 0.98765]})))
+    | model&emsp; | mase |
     | --- | --- |
-    | naive  | 1  |
-    | ets  | 0.9877  |
+    | naive&emsp; | 1 |
+    | ets&emsp; | 0.9877 |
     """
     rows = [list(table.columns), *table.to_numpy(object).tolist()]
-    lines = ["| " + " | ".join(f"{_cell(cell)}\u2003" for cell in row) + " |" for row in rows]
+    lines = ["| " + "&emsp; | ".join(_cell(cell) for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + " --- |" * table.shape[1], *lines[1:]])
 
 

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from forecast_kit.errors import ArgumentError, ArtifactError, StoreError
 from forecast_kit.evaluation.gate import Verdict
 from forecast_kit.mlflow import ledger
-from forecast_kit.mlflow.describing import markdown
+from forecast_kit.mlflow.describing import markdown, p_value, percent
 from forecast_kit.mlflow.flavor import DIGEST_TAG, FLAVOR_NAME
 from forecast_kit.mlflow.ledger import Change, existing
 from forecast_kit.mlflow.locking import exclusive
@@ -302,10 +302,8 @@ def _text(verdict: Verdict) -> str:
     """The reason, the checks and the scores in Markdown."""
     checks = verdict.checks.assign(passed=verdict.checks["passed"].map({True: "yes", False: "**no**"}))
     board = verdict.board.rename(columns={"skill": "challenger's skill", "p_value": "p", "predict_s": "predict s"})
-    board = board.astype(object).where(board.notna(), "")
-    tables = [markdown(table.astype(str).replace(r"\|", "/", regex=True)) for table in (checks, _rounded(board))]
-    return "\n\n".join([fitting(verdict.reason.replace("\n", " "), 1500), *tables])
-
-
-def _rounded(board: pd.DataFrame) -> pd.DataFrame:
-    return board.map(lambda cell: f"{cell:.4g}" if isinstance(cell, float) else cell)
+    board = board.assign(
+        **{"challenger's skill": board["challenger's skill"].map(percent), "p": board["p"].map(p_value)}
+    )
+    parts = ["**Checks**", markdown(checks), "**Scores**", markdown(board)]
+    return "\n\n".join([fitting(verdict.reason.replace("\n", " "), 1500), *parts])

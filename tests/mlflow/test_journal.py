@@ -120,7 +120,7 @@ def check(client: MlflowClient, run_id: str, points: dict[str, list[tuple[int, f
         assert [(step, value) for step, value, _ in history(client, run_id, key)] == expected
     assert set(run.data.metrics) == set(points)
     assert run.data.params == {"units": "64", "transform": "x" * 6000}
-    assert run.data.tags["mlflow.note.content"] == "A sentence.\n\n| model\u2003 |\n| --- |\n| a\u2003 |"
+    assert run.data.tags["mlflow.note.content"] == "A sentence.\n\n| model |\n| --- |\n| a |"
     assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [{"path": "tables/board.json", "type": "table"}]
     (used,) = run.inputs.dataset_inputs
     assert (used.dataset.name, json.loads(used.dataset.profile)["series"]) == ("demand", 6)

@@ -62,15 +62,16 @@ def test_descriptions_begin_with_a_plain_sentence_and_keep_what_others_wrote(dem
     crown(demand, "1")
     promote(demand, "demand", "2", verdict(1.5, promoted=False), against="1")
     crown(demand, "2")  # judged again, and promoted this time
-    lines = demand.get_model_version("demand", "2").description.replace("\u2003", "").splitlines()
+    lines = demand.get_model_version("demand", "2").description.replace("&emsp;", "").splitlines()
     assert lines[0] == "Promoted: gru has MASE 0.5."
-    assert lines[2:5] == [
+    assert lines[2] == "**Checks**"
+    assert lines[4:7] == [
         "| check | needed | found | passed |", "| --- | --- | --- | --- |", "| skill | more than 0 % | +10 % | yes |",
     ]  # fmt: skip
-    assert "| naive | baseline | 1 | 0.5 | 0.01 | 0.1 |" in lines
+    assert "| naive | baseline | 1 | +50.0 % | 0.010 | 0.1 |" in lines
     assert lines[-3:] == ["---", "", "Model card 2."]
     assert "Refused" not in "".join(lines)
-    text = demand.get_registered_model("demand").description.replace("\u2003", "")  # which spaces columns in the UI
+    text = demand.get_registered_model("demand").description.replace("&emsp;", "")  # which spaces columns in the UI
     assert text.startswith("Champion: version 2 (gru) since 20")
     assert text.splitlines()[4].endswith("| version 2 (gru) | 1 | promotion | Promoted: gru has MASE 0.5. |")
     assert text.endswith("---\n\nAsk Ada before you touch it.")
@@ -100,7 +101,7 @@ def test_a_refusal_is_written_down_and_changes_nothing_else(demand: MlflowClient
     assert decision == Decision(False, "Refused: gru has MASE 1.5.", "6", "1")
     refused = demand.get_model_version("demand", "6")
     assert (refused.tags["decision"], refused.tags["mase"]) == ("refused", "1.5")
-    assert refused.description.startswith("Refused: gru has MASE 1.5.\n\n| check")
+    assert refused.description.startswith("Refused: gru has MASE 1.5.\n\n**Checks**\n\n| check")
     assert "champion_from" not in refused.tags
     found = challenger(demand, "demand")
     assert found is not None
