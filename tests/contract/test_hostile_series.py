@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from zoo import FORECASTERS, LEVELS, NEURAL, H
 
-from forecast_kit import Panel
+from forecast_kit import Forecast, Panel
 from forecast_kit.errors import TooShortError
 
 M = 24  # steps in a season
@@ -91,11 +91,12 @@ def test_a_hostile_series_alone_is_forecast(name: str, series: str) -> None:
         with pytest.raises(TooShortError, match="Lower folds, step or horizon, or bring longer history"):
             FORECASTERS[name]().fit(panel)
         return
-    forecast = FORECASTERS[name]().fit(panel).predict(levels=LEVELS)
+    model = FORECASTERS[name]().fit(panel)
+    forecast = model.predict(levels=LEVELS)
     assert np.isfinite(forecast.mean).all()
     assert np.isfinite(forecast.quantiles).all()
     assert (np.diff(forecast.quantiles, axis=2) >= 0).all()
-    later = FORECASTERS[name]().fit(panel).update(panel).predict(levels=LEVELS)
+    later = model.update(panel).predict(levels=LEVELS)
     np.testing.assert_array_equal(later.mean, forecast.mean)
 
 
@@ -108,15 +109,24 @@ def test_a_constant_series_goes_on(name: str, series: str) -> None:
     np.testing.assert_allclose(forecast.quantiles, SERIES[series][0], rtol=1e-3, atol=1e-12)
 
 
+@cache
+def of_three(name: str) -> Forecast:
+    return FORECASTERS[name]().fit(three()).predict(levels=LEVELS)
+
+
+@cache
+def three() -> Panel:
+    return together().take(["missing", "spike on a wave", "negative"])
+
+
 @pytest.mark.parametrize("power", [12, -12])
 @pytest.mark.parametrize("name", LOCAL)
 def test_the_unit_makes_no_difference(name: str, power: int) -> None:
-    plain = together().take(["missing", "spike on a wave", "negative"])
+    plain, theirs = three(), of_three(name)
     rows = plain.to_frame()
     rows["y"] *= 2.0 ** (3 * power)
     scaled = Panel.from_frame(rows, plain.schema)
     ours = FORECASTERS[name]().fit(scaled).predict(levels=LEVELS)
-    theirs = FORECASTERS[name]().fit(plain).predict(levels=LEVELS)
     factor = 2.0 ** (-3 * power)
     size = np.maximum(np.abs(theirs.mean).max(axis=1), 1.0)[:, None]
     np.testing.assert_allclose(ours.mean * factor / size, theirs.mean / size, atol=1e-6)

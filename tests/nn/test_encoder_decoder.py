@@ -259,7 +259,7 @@ def test_training_learns_what_follows_from_the_steps_before_and_what_is_known(wa
     model = build_network(EncoderDecoder(**arguments), Shapes(T, H, 1, future=(0,)), MEDIAN, seed=0)
     inputs, target, _ = following(10_000)
     before = np.abs(apply(model, inputs) - target).mean()
-    train(model, MEDIAN, following, TrainingSpec(steps=400, learning_rate=1e-2), on_step=lambda step, loss: None)
+    train(model, MEDIAN, following, TrainingSpec(steps=200, learning_rate=1e-2), on_step=lambda step, loss: None)
     assert np.abs(apply(model, inputs) - target).mean() < 0.1 * before
 
 

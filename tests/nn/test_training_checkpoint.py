@@ -31,11 +31,16 @@ def train(path: Path, *, killed_at: int | None = None, **changes: Any) -> Fitted
     return fitted(**{**SPEC, **changes}, held=[draw(777)], checkpoint=checkpoint, on_step=watch)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """A training that was not broken off; nobody trains it further."""
+    return train(tmp_path_factory.mktemp("whole") / "whole.npz")
+
+
 @pytest.mark.parametrize("killed_at", [[16], [40], [48, 80], [96]])
 def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_broken_off(
-    killed_at: list[int], tmp_path: Path
+    killed_at: list[int], whole: Fitted, tmp_path: Path
 ) -> None:
-    whole = train(tmp_path / "whole.npz")
     for step in killed_at:
         with pytest.raises(Killed):
             train(tmp_path / "part.npz", killed_at=step)
@@ -45,8 +50,8 @@ def test_a_resumed_training_ends_with_the_weights_of_one_that_was_not_broken_off
     assert (resumed.training.best, resumed.training.step) == (whole.training.best, whole.training.step)
 
 
-def test_checkpoints_change_nothing(tmp_path: Path) -> None:
-    np.testing.assert_array_equal(train(tmp_path / "a.npz").weights, fitted(**SPEC, held=[draw(777)]).weights)
+def test_checkpoints_change_nothing(whole: Fitted) -> None:
+    np.testing.assert_array_equal(whole.weights, fitted(**SPEC, held=[draw(777)]).weights)
 
 
 def test_a_training_that_was_through_is_not_done_again(tmp_path: Path) -> None:
