@@ -169,7 +169,7 @@ def _check_seal(folder: Path) -> None:
     found = _files(folder)
     missing, added = sorted(listed.keys() - set(found)), sorted(set(found) - listed.keys())
     if missing:
-        raise ArtifactError(f"{folder} is damaged: {name_some(missing)} missing, which {DIGESTS} lists; {_CURE}")
+        raise ArtifactError(f"{folder} is damaged: it lacks {name_some(missing)}, which {DIGESTS} lists; {_CURE}")
     if added:
         raise ArtifactError(f"{folder} was tampered with: {DIGESTS} does not list {name_some(added)}; keep your own "
                             f"files elsewhere, and {_CURE}")  # fmt: skip

@@ -255,7 +255,7 @@ def test_an_artefact_holds_rows_once_and_only_if_asked(tmp_path: Path) -> None:
     fitted.save(tmp_path / "without")
     assert [f.relative_to(tmp_path).as_posix() for f in tmp_path.rglob("history.npz")] == ["with/history.npz"]
     (tmp_path / "without" / "forecaster_1" / "forecaster.json").unlink()
-    with pytest.raises(ArtifactError, match=r"'forecaster_1/forecaster\.json' missing"):
+    with pytest.raises(ArtifactError, match=r"it lacks 'forecaster_1/forecaster\.json'"):
         Forecaster.load(tmp_path / "without")
 
 
