@@ -194,6 +194,8 @@ class Replay:
                     self._journal.refuse(entries[0], str(error))
                 else:
                     self._one_by_one(entries)  # one of them is at fault
+            if stopped():
+                return  # the journal may be another process's by now, which sends this once more and does no harm
             self._state.uri = self._store.uri
             self._journal.advance(offset)
             self._in_doubt = False

@@ -173,7 +173,7 @@ def test_an_error_ends_the_run_as_what_it_is(store: Store, error: type[BaseExcep
 
 def once(journal: Journal, store: Store) -> None:
     """Sends what one call can carry, as a new process would."""
-    stops = iter([False, True])
+    stops = iter([False, False, True])  # asked before and after each call
     Replay(journal, store, resumed=True).some(lambda: next(stops))
 
 
@@ -202,6 +202,23 @@ def test_each_entry_may_be_sent_twice(store: Store, seasonal_panel: Panel, tmp_p
     check(store.client, parent.info.run_id, points, tmp_path)
     assert len(store.client.search_model_versions("name='demand'")) == 1
     assert len(store.client.search_logged_models([store.experiment("e")])) == 1
+
+
+def test_a_sender_that_was_told_to_stop_leaves_the_journal_as_it_is(store: Store) -> None:
+    """Its call may come back when another process has the journal."""
+    with start_run(offline(store), "e", "night") as run:
+        run.log_metrics({"mase": 1.0})
+    assert run.waiting is not None
+    journal = Journal(run.waiting)
+    stops = iter([False, True])
+    Replay(journal, store, resumed=True).some(lambda: next(stops))
+    assert len(store.client.search_runs([store.experiment("e")])) == 1  # the call has arrived
+    assert (journal.state.offset, (run.waiting / "state.json").exists()) == (0, False)
+    journal.close()
+    (told,) = sync(store)
+    assert (told.left, told.refused) == (0, 0)
+    (sent,) = store.client.search_runs([store.experiment("e")])
+    assert sent.data.metrics == {"mase": 1.0}
 
 
 def test_what_the_store_refuses_is_set_aside_with_the_reason_and_holds_nothing_up(store: Store) -> None:
