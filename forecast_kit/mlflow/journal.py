@@ -93,6 +93,15 @@ class Journal:
         """The folders of the journals under `home`, oldest first."""
         return sorted(path.parent for path in home.glob(f"*/{_ENTRIES}"))
 
+    @staticmethod
+    def in_use(folder: Path) -> bool:
+        """Whether a process has the journal open."""
+        try:
+            with FileLock(folder / _LOCK).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def append(self, entry: Mapping[str, Any]) -> None:
         """Adds an entry; once this returns, the end of the process does not lose it."""
         line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"

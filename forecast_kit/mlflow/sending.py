@@ -49,8 +49,8 @@ class Synced:
 
 
 def waiting(store: Store) -> list[Path]:
-    """The journals of the store that have not been sent to their end, of running processes too, oldest first."""
-    return Journal.find(store.journal)
+    """The journals of the store that are left and that no running process has open, oldest first."""
+    return [folder for folder in Journal.find(store.journal) if not Journal.in_use(folder)]
 
 
 def sync(store: Store) -> list[Synced]:

@@ -221,7 +221,7 @@ class Stubborn(SeasonalNaive):
 
     broken = False
 
-    def _fit(self, panel, callbacks):  # type: ignore[no-untyped-def]  # as the class above
+    def _fit(self, panel, callbacks):
         if Stubborn.broken:
             raise TrainingError("the loss is no number")
         super()._fit(panel, callbacks)

@@ -21,7 +21,7 @@ from servers import TrackingServer, free_port
 from forecast_kit import Panel, SeasonalNaive
 from forecast_kit.core.forecaster import FitProgress
 from forecast_kit.errors import ArgumentError, StoreError
-from forecast_kit.mlflow import Store, connect, start_run, sync
+from forecast_kit.mlflow import Store, connect, start_run, sync, waiting
 from forecast_kit.mlflow.journal import Journal
 from forecast_kit.mlflow.sending import Replay
 
@@ -69,9 +69,11 @@ def test_what_a_killed_process_was_writing_is_no_entry_and_spoils_no_later_one(t
 def test_a_journal_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, "run")
     journal.append({"do": "log"})
+    assert Journal.in_use(journal.folder)
     with pytest.raises(StoreError, match="in use by a process that is still running"):
         Journal(journal.folder)
     journal.close()
+    assert not Journal.in_use(journal.folder)
     Journal(journal.folder).close()
 
 
@@ -151,8 +153,10 @@ def test_everything_that_is_said_arrives_and_the_journal_is_gone(
 def test_offline_asks_nobody_and_sync_sends_all(store: Store, seasonal_panel: Panel, tmp_path: Path) -> None:
     with start_run(offline(store), "e", "night") as run:
         points = talk(run, seasonal_panel)
+        assert waiting(store) == []  # it belongs to a run that goes on
     assert run.id is None
     assert run.waiting is not None
+    assert waiting(store) == [run.waiting]
     assert store.client.get_experiment_by_name("e") is None
     (told,) = sync(store)
     assert (told.left, told.refused, told.trouble) == (0, 0, "")

@@ -271,7 +271,7 @@ def test_a_crash_at_any_write_loses_and_invents_nothing(demand: MlflowClient, ag
             continue
         dying = Dying(demand, writes)
         try:
-            promote(dying, "demand", version, verdict(0.5), against=before)  # type: ignore[arg-type]  # it acts as one
+            promote(dying, "demand", version, verdict(0.5), against=before)
             ended = True
         except Crash:
             ended = False
