@@ -88,8 +88,20 @@ def register(
                 description=fitting(description, 5000) if description else None,
             )  # fmt: skip
         if "decision" not in known.tags:
-            client.set_registered_model_alias(name, CHALLENGER, str(known.version))
+            _name_challenger(client, name, str(known.version))
     return str(known.version)
+
+
+def _name_challenger(client: MlflowClient, name: str, version: str) -> None:
+    """MLflow looks for the alias and then inserts it: of two that do so at once the database refuses one, which finds
+    the alias there when it comes again.
+    """
+    try:
+        client.set_registered_model_alias(name, CHALLENGER, version)
+    except MlflowException:
+        if CHALLENGER not in client.get_registered_model(name).aliases:
+            raise
+        client.set_registered_model_alias(name, CHALLENGER, version)
 
 
 def _logged(info: ModelInfo | str | Path) -> tuple[str, str | None, str]:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import BAD_REQUEST, MlflowException
+from mlflow.tracking import MlflowClient
 from verdicts import verdict
 
 from forecast_kit import Panel, SeasonalNaive
@@ -117,15 +119,35 @@ print(json.dumps([register(store.client, log_model(fitted, run_id=run), "demand"
 """
 
 
+def test_an_alias_that_another_job_inserts_at_the_same_moment_is_set_again(
+    store: Store, fitted: SeasonalNaive, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = register(store.client, log_model(fitted, run_id=run_id), "demand")
+    store.client.delete_registered_model_alias("demand", "challenger")
+    honest, calls = MlflowClient.set_registered_model_alias, []
+
+    def beaten_once(client: MlflowClient, name: str, alias: str, version: str) -> None:
+        calls.append(version)
+        if len(calls) == 1:
+            honest(client, name, alias, first)
+            raise MlflowException("UNIQUE constraint failed: registered_model_aliases", error_code=BAD_REQUEST)
+        honest(client, name, alias, version)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", beaten_once)
+    second = register(store.client, log_model(fitted, run_id=run_id), "demand")
+    assert calls == [second, second]
+    found = challenger(store.client, "demand")
+    assert found is not None
+    assert str(found.version) == second
+
+
 def test_six_jobs_at_once_on_an_empty_store_make_eighteen_versions(tmp_path: Path) -> None:
     jobs = [
         subprocess.Popen([sys.executable, "-c", JOB, str(tmp_path / "s")], stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True)
         for _ in range(6)
     ]  # fmt: skip
-    numbers = []
-    for job in jobs:
-        out, errors = job.communicate(timeout=240)
-        assert job.returncode == 0, errors
-        numbers += json.loads(out.splitlines()[-1])
+    said = [job.communicate(timeout=240) for job in jobs]  # all of them, before one that failed ends the test
+    assert [job.returncode for job in jobs] == [0] * 6, [errors for _, errors in said]
+    numbers = [number for out, _ in said for number in json.loads(out.splitlines()[-1])]
     assert sorted(map(int, numbers)) == list(range(1, 19))
