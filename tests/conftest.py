@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("FORECAST_KIT_QUIET_START", "1")
@@ -28,6 +29,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Weights that a test draws without a seed are the same ones in every run, whatever ran before it."""
+    keras = sys.modules.get("keras")  # not imported for tests that do without it
+    if keras is not None:
+        keras.utils.set_random_seed(7)
 
 
 @pytest.fixture

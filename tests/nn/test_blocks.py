@@ -81,7 +81,7 @@ def test_pooling_over_time_is_a_loop_over_sequences() -> None:
     for b in range(3):
         scores = np.array([context @ np.tanh(x[b, t] @ kernel) for t in range(5)])
         shares = np.exp(scores) / np.exp(scores).sum()
-        np.testing.assert_allclose(got[b], shares @ x[b], rtol=1e-5)
+        np.testing.assert_allclose(got[b], shares @ x[b], rtol=1e-5, atol=1e-6)
     assert TimePooling.from_config(layer.get_config()).get_config() == layer.get_config()
     with pytest.raises(ArgumentError, match="mode must be 'last', 'mean', 'max' or 'attention', got 'sum'"):
         TimePooling("sum")
