@@ -4,100 +4,33 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from forecast_kit.core.forecaster import Forecaster, find_forecaster
-from forecast_kit.core.splits import RollingOrigin
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ConfigError, ForecastKitError, nearest
-from forecast_kit.evaluation.gate import Gate
+from forecast_kit.jobs.sections import (
+    BacktestSection,
+    DataSection,
+    ExecutionSection,
+    ForecastSection,
+    GateSection,
+    MonitorSection,
+    RegisterSection,
+    ScheduleSection,
+    Section,
+    SinkSection,
+    keys_of,
+)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class DataSection(_Section):
-    """Where the data come from: a bundled set, or a CSV or Parquet file with its schema."""
-
-    dataset: str | None = None
-    path: Path | None = None
-    static: Path | None = None
-    columns: dict[str, Any] | None = Field(default=None, alias="schema")
-    series: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> DataSection:
-        if (self.dataset is None) == (self.path is None):
-            raise ValueError("name either 'dataset' (a bundled set) or 'path' (a CSV or Parquet file)")
-        if self.path is not None and self.columns is None:
-            raise ValueError("a file needs a 'schema' that states at least freq, such as {freq: h}")
-        return self
-
-
-class BacktestSection(_Section):
-    """The folds, the same for all (see `RollingOrigin` and `backtest`), and the quantile levels to score."""
-
-    horizon: int = Field(ge=1)
-    folds: int = Field(default=1, ge=1)
-    step: int | None = Field(default=None, ge=1)
-    gap: int = Field(default=0, ge=0)
-    window: int | None = Field(default=None, ge=1)
-    embargo: int = Field(default=0, ge=0)
-    align: Literal["series", "calendar"] = "series"
-    refit: int | None = Field(default=1, ge=1)
-    levels: tuple[float, ...] = (0.1, 0.5, 0.9)
-
-    @model_validator(mode="after")
-    def _fold_as_they_must(self) -> BacktestSection:
-        _ = self.splitter  # raises where the numbers do not fit each other
-        return self
-
-    @property
-    def splitter(self) -> RollingOrigin:
-        """The folds."""
-        return RollingOrigin(
-            self.horizon, folds=self.folds, step=self.step, gap=self.gap, window=self.window, embargo=self.embargo,
-            align=self.align,
-        )  # fmt: skip
-
-
-class GateSection(_Section):
-    """What the best candidate must show to become champion; see `forecast_kit.evaluation.gate.Gate`."""
-
-    metric: str = "mase"
-    min_skill: float = 0.0
-    min_gain: float = 0.0
-    significance: float | None = None
-    group_by: str | None = None
-    max_group_loss: float | None = None
-    max_latency_s: float | None = None
-
-    @model_validator(mode="after")
-    def _as_the_gate_wants(self) -> GateSection:
-        _ = self.gate  # raises where a value is out of range
-        return self
-
-    @property
-    def gate(self) -> Gate:
-        """The gate itself."""
-        return Gate(**self.model_dump())
-
-
-class RegisterSection(_Section):
-    """The registered model's name, and whether its artefact keeps the last rows of the series."""
-
-    name: str = Field(pattern=r"^[^/:@?'\"]+$", max_length=256)
-    history: bool = False
-
-
-class JobConfig(_Section):
+class JobConfig(Section):
     """A whole job.
 
     Attributes:
@@ -109,7 +42,8 @@ class JobConfig(_Section):
         backtest: the folds.
         gate: what earns the promotion.
         register: the registered model.
-        output: the folder for forecasts and pictures.
+        forecast, sink, monitor, schedule, execution: of batch jobs, see `forecast_kit.jobs.sections`.
+        output: the folder for reports and pictures, and for the summaries of batch jobs.
         store: the embedded MLflow store's folder, where `MLFLOW_TRACKING_URI` is not set.
     """
 
@@ -120,6 +54,11 @@ class JobConfig(_Section):
     backtest: BacktestSection
     gate: GateSection = GateSection()
     register_: RegisterSection = Field(alias="register")
+    forecast: ForecastSection = ForecastSection()
+    sink: SinkSection | None = None
+    monitor: MonitorSection = MonitorSection()
+    schedule: ScheduleSection = ScheduleSection()
+    execution: ExecutionSection = ExecutionSection()
     output: Path = Path("forecasts")
     store: Path | None = None
 
@@ -132,6 +71,14 @@ class JobConfig(_Section):
         if reserved:
             raise ValueError(f"{reserved[0]!r} is what the registered champion is called where it is judged beside "
                              f"them; give the forecaster another name")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _within_the_champion_s_reach(self) -> JobConfig:
+        asked, trained = self.forecast.horizon, self.backtest.horizon
+        if asked is not None and asked > trained:
+            raise ValueError(f"forecast.horizon is {asked}, but champions are trained and judged for a "
+                             f"backtest.horizon of {trained}; make them equal")  # fmt: skip
         return self
 
     def forecasters(self) -> dict[str, Forecaster]:
@@ -216,23 +163,26 @@ def _with_inner(value: Any, where: str, backtest: BacktestSection) -> Any:
     return value
 
 
-_SECTIONS: dict[str, type[_Section]] = {
-    "data": DataSection, "backtest": BacktestSection, "gate": GateSection, "register": RegisterSection,
-}  # fmt: skip
-
-
-def _keys(section: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in section.model_fields.items()]
+def _section_at(place: list[str]) -> type[BaseModel]:
+    """The section that a place in a job file, without its last key, lies in."""
+    section: type[BaseModel] = JobConfig
+    for key in place[:-1]:
+        field = next((one for name, one in section.model_fields.items() if (one.alias or name) == key), None)
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not found:
+            break
+        section = found[0]
+    return section
 
 
 def _tell(problem: Any) -> str:
     """One pydantic problem as a sentence that begins with its place."""
-    place: Iterable[str] = [str(part) for part in problem["loc"]]
+    place = [str(part) for part in problem["loc"]]
     where = ".".join(place) or "job"
     if problem["type"] == "extra_forbidden":
-        parts = list(place)
-        known = _keys(_SECTIONS[parts[0]] if len(parts) > 1 and parts[0] in _SECTIONS else JobConfig)
-        return f"unknown key {where!r}; known are {', '.join(known)}.{nearest(parts[-1], known)}"
+        known = keys_of(_section_at(place))
+        return f"unknown key {where!r}; known are {', '.join(known)}.{nearest(place[-1], known)}"
     if problem["type"] == "missing":
         return f"{where!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")

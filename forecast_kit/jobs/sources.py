@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_frame
 from forecast_kit.errors import DataError
-from forecast_kit.jobs.config import DataSection
+from forecast_kit.jobs.sections import DataSection
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ def read_source(section: DataSection) -> Source:
     else:
         assert section.path is not None  # the config has checked that one of the two is there
         schema = PanelSchema.from_dict(section.columns or {})
-        frame, name, origin = read_frame(section.path, schema), section.path.stem, str(section.path)
+        frame, name, origin = read_frame(section.path, schema), Path(section.path).stem, section.path
     static = read_frame(section.static, schema) if section.static is not None else None
     past, future = split_future(frame, schema)
     panel = Panel.from_frame(past, schema, static=static)
