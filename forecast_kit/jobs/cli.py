@@ -60,9 +60,13 @@ def run(
 
     config = read_job(job)
     result = run_job(config, console, offline=offline)
-    console.print(f"report     {result.report.absolute()}")
+    console.print(f"report     {result.trained.report.absolute()}")
     if result.forecast is None:
-        why = "no version of the model has become champion yet" if result.decision else "the registry was not asked"
+        why = (
+            "no version of the model has become champion yet"
+            if result.trained.decision
+            else "the registry was not asked"
+        )
         console.print(f"forecast   none: {why}")
     else:
         console.print(f"forecast   {result.forecast.absolute()}")
@@ -71,8 +75,10 @@ def run(
     console.print(f"store      {store.folder or store.uri}")
     if result.run.link is not None:
         console.print(f"run        {result.run.link}")
-        if result.version is not None:
-            console.print(f"model      {store.link(f'/models/{config.register_.name}/versions/{result.version}')}")
+        if result.trained.version is not None:
+            console.print(
+                f"model      {store.link(f'/models/{config.register_.name}/versions/{result.trained.version}')}"
+            )
         if store.folder is not None:
             console.print("           (forecast-kit ui, or make ui, serves these pages)")
     if result.run.waiting is not None:
@@ -81,7 +87,7 @@ def run(
     others = len(fk_mlflow.waiting(store)) - (result.run.waiting is not None)
     if others:
         console.print(f"waiting    of {others} earlier runs something was never sent; forecast-kit sync sends it")
-    if not offline and (result.run.waiting is not None or result.decision is None):
+    if not offline and (result.run.waiting is not None or result.trained.decision is None):
         raise typer.Exit(1)
 
 

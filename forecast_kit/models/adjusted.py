@@ -76,6 +76,11 @@ class Adjusted(Forecaster):
         return 1 if self.inner_ is None else self.inner_.context_length
 
     @property
+    def reach(self) -> int | None:
+        """That of the forecaster inside."""
+        return None if self.inner_ is None else self.inner_.reach
+
+    @property
     def fit_report(self) -> str:
         """That of the forecaster inside."""
         return "" if self.inner_ is None else self.inner_.fit_report

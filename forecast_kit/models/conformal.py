@@ -151,6 +151,11 @@ class Conformal(Forecaster):
         return (self.base_ or self.base).context_length
 
     @property
+    def reach(self) -> int:
+        """The steps that it is calibrated for."""
+        return len(self.offsets_)
+
+    @property
     def fit_report(self) -> str:
         """What was calibrated on what, then the forecaster's report."""
         theirs = self.base_.fit_report if self.base_ is not None else ""

@@ -50,6 +50,11 @@ class Deployed(Forecaster):
         """The inner forecaster's."""
         return self.forecaster.context_length
 
+    @property
+    def reach(self) -> int | None:
+        """The inner forecaster's."""
+        return self.forecaster.reach
+
     def describe(self) -> dict[str, Any]:
         """The recipe and the label: what was learned cannot be told in JSON."""
         return {"recipe": self.forecaster.describe(), "label": self.label}

@@ -117,6 +117,11 @@ class Ensemble(Forecaster):
         return tuple(sorted({q for levels in learned for q in levels if low <= q <= high}))
 
     @property
+    def reach(self) -> int | None:
+        """The shortest of the members'."""
+        return min((steps for member in self.members_.values() if (steps := member.reach) is not None), default=None)
+
+    @property
     def fit_report(self) -> str:
         """The members' reports, each after its name."""
         reports = {name: member.fit_report for name, member in self.members_.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -302,17 +301,6 @@ def encode_future(encoder: CovariateEncoder, future: Floats, panel: Panel, horiz
     if not future.size:
         padded = np.empty((len(panel), horizon, future.shape[2]))
     return encoder.transform_future(padded, panel)
-
-
-def peak_memory() -> float | None:
-    """The most memory that this process has ever held, in MiB; None where the system does not say."""
-    with suppress(ImportError):  # not on Windows
-        import resource
-        import sys
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 2**10)
-    return None
 
 
 T = TypeVar("T", TrainingSpec, WindowSpec)

@@ -14,6 +14,7 @@ import numpy as np
 from forecast_kit import typing as fk
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster, check_panel
+from forecast_kit.core.memory import peak_memory
 from forecast_kit.data.covariates import CovariateEncoder
 from forecast_kit.data.future import future_values
 from forecast_kit.data.panel import Panel, positions
@@ -27,7 +28,6 @@ from forecast_kit.models.fitting import (
     checkpoints,
     encode_future,
     learn,
-    peak_memory,
     prepare,
     season_before,
     spread_levels,
@@ -146,6 +146,11 @@ class NeuralForecaster(Forecaster):
         if length is None:
             raise NotFittedError(f"{self.name} takes its input_length from the data; call fit(panel) first")
         return length + self.transform_.context_length - 1
+
+    @property
+    def reach(self) -> int:
+        """The horizon that it is trained for."""
+        return self.horizon
 
     @property
     def fit_report(self) -> str:
