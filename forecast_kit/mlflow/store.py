@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from forecast_kit.errors import StoreError
 
@@ -145,11 +147,30 @@ def _open(store: Store) -> None:
     try:
         with _lock(store.folder):
             if store.folder is not None and not (store.folder / "mlflow.db").exists():
-                # The default experiment's artefacts would otherwise lie in whatever folder this process is in.
-                SqlAlchemyStore(store.uri, (store.folder / "artifacts" / "Default").as_uri())
+                _create(store.folder)
             store.client.search_experiments(max_results=1)
     except MlflowException as error:
         raise StoreError(f"cannot open the tracking store {store.uri}: {error.message}") from error
+    except SQLAlchemyError as error:
+        what = str(error).splitlines()[0]
+        raise StoreError(f"cannot open the tracking store {_shown(store.uri)}: {what}") from error
+
+
+def _create(folder: Path) -> None:
+    """Makes the embedded store's database: whole, or not at all, as one whose making was cut short is of no use."""
+    for left in folder.glob(".mlflow-*"):
+        left.unlink()
+    staging = folder / f".mlflow-{uuid.uuid4().hex}.db"
+    # The default experiment's artefacts would otherwise lie in whatever folder this process is in.
+    made = SqlAlchemyStore(f"sqlite:///{staging}", (folder / "artifacts" / "Default").as_uri())
+    made.engine.dispose()
+    staging.replace(folder / "mlflow.db")
+
+
+def _shown(uri: str) -> str:
+    """The URI without a password."""
+    scheme, mark, rest = uri.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
 @contextmanager
