@@ -11,7 +11,8 @@
     ├── TrainingError                 training broke down: the loss is no longer a number
     ├── ForecastError                 a forecaster returned something that is not a number
     ├── ArtifactError                 a saved forecaster is damaged, foreign, or of a newer version
-    └── StoreError                    the tracking store or the model registry refused
+    ├── StoreError                    the tracking store, the model registry or a sink refused
+    └── BusyError                     another process is at the same work
 
 Every message says what was wrong, what was expected, what came, and what to do; it names at most
 five offenders.
@@ -69,7 +70,11 @@ class ArtifactError(ForecastKitError):
 
 
 class StoreError(ForecastKitError):
-    """The tracking store or the model registry refused."""
+    """The tracking store, the model registry or a sink refused."""
+
+
+class BusyError(ForecastKitError):
+    """Another process is at the same work."""
 
 
 def check_whole(name: str, value: Any, least: int = 1, other: str = "") -> None:

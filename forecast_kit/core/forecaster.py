@@ -128,6 +128,11 @@ class Forecaster(ABC):
         return type(self).__name__
 
     @property
+    def reach(self) -> int | None:
+        """The most steps ahead that `predict` takes; None where any number goes."""
+        return None
+
+    @property
     def fit_report(self) -> str:
         """What the fit has to tell of the data that it used and left out; empty where nothing, and after a load."""
         return ""

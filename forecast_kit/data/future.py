@@ -58,6 +58,27 @@ def future_values(panel: Panel, future: Any, horizon: int) -> Floats:
             raise SchemaError(f"future values must have shape {shape} (series, horizon, covariate), "
                               f"got {future.shape}")  # fmt: skip
         return future
+    values = known_ahead(panel, future, horizon)
+    for k, name in enumerate(names):
+        bad = ~np.isfinite(values[:, :, k])
+        if bad.any():
+            raise DataError(
+                f"the future frame lacks {int(bad.sum())} values of {name!r}: {_first_places(panel, bad, horizon)}"
+            )
+    return values
+
+
+def known_ahead(panel: Panel, future: Any, horizon: int) -> Floats:
+    """`[N, H, K]` what a frame tells of the known-future covariates of the steps to come, NaN where it does not.
+
+    Args:
+        panel, future, horizon: see `future_values`.
+
+    Raises:
+        SchemaError, TimeIndexError: the frame lacks columns, or has two rows of one series and stamp.
+    """
+    names = panel.schema.future
+    shape = (len(panel), horizon, len(names))
     future = cols.plain_frame(future)
     cols.check_columns(future, panel.schema, target=False)
     stamps = cols.check_times(future, panel.schema)
@@ -76,12 +97,6 @@ def future_values(panel: Panel, future: Any, horizon: int) -> Floats:
     for k, name in enumerate(names):
         if name in found:
             values[:, :, k] = _recode(values[:, :, k], found[name], panel.categories[name])
-    for k, name in enumerate(names):
-        bad = ~np.isfinite(values[:, :, k])
-        if bad.any():
-            raise DataError(
-                f"the future frame lacks {int(bad.sum())} values of {name!r}: {_first_places(panel, bad, horizon)}"
-            )
     return values
 
 

@@ -70,6 +70,16 @@ class AsOf:
         """What the column `as_of` of a table holds."""
         return self.stamp
 
+    def knows(self, stamp: str | int, schema: PanelSchema) -> bool:
+        """Whether what is stamped so, in UTC where the panel's stamps are, lies before this moment.
+
+        >>> AsOf.read("2024-07-01").knows("2024-06-30 22:00:00", PanelSchema(freq="h", timezone="Europe/Berlin"))
+        False
+        """
+        if isinstance(self.stamp, int):
+            return int(stamp) < self.stamp
+        return pd.Timestamp(stamp) < _in_utc(self.stamp, schema)
+
     def __lt__(self, other: AsOf) -> bool:
         mine: Any = self.stamp  # both are dates, or both are numbers: of one job
         return bool(mine < other.stamp)
@@ -104,6 +114,24 @@ def now(schedule: ScheduleSection, schema: PanelSchema, *, clock: datetime | Non
     if schedule.every == "week":
         return AsOf(day - pd.Timedelta(days=day.weekday()))
     return AsOf(day.replace(day=1) if schedule.every == "month" else day)
+
+
+def span_of(first: AsOf, last: AsOf, schedule: ScheduleSection, schema: PanelSchema) -> list[AsOf]:
+    """The moments from the first to the last, both included, as often as the job runs; numbered time in steps.
+
+    >>> first, last = AsOf.read("2024-02-28"), AsOf.read("2024-03-01")
+    >>> [str(one) for one in span_of(first, last, ScheduleSection(every="day"), PanelSchema(freq="h"))]
+    ['2024-02-28', '2024-02-29', '2024-03-01']
+    """
+    if isinstance(first.stamp, int) or isinstance(last.stamp, int) or isinstance(schema.freq, int):
+        low, high, step = first.stamp, last.stamp, schema.freq
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        assert isinstance(step, int)  # where time is numbered, all of it is
+        return [AsOf(stamp) for stamp in range(low, high + 1, step)]
+    every = {"hour": pd.offsets.Hour(1), "day": pd.offsets.Day(1), "week": pd.DateOffset(weeks=1),
+             "month": pd.DateOffset(months=1)}[schedule.every]  # fmt: skip
+    return [AsOf(stamp) for stamp in pd.date_range(first.stamp, last.stamp, freq=every, unit="us")]
 
 
 def known_at(frame: pd.DataFrame, schema: PanelSchema, as_of: AsOf) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -150,13 +178,15 @@ def _before(times: pd.Series, schema: PanelSchema, as_of: AsOf) -> pd.Series:
 def first_step(panel: Panel, as_of: AsOf) -> int:
     """The first step of the panel's axis that is not before the moment: the first one to forecast.
 
+    A moment before the whole panel is its first step.
+
     >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": [3, 5], "y": 1.0}), freq=2)
     >>> [first_step(panel, AsOf(stamp)) for stamp in (6, 7, 8)]
     [2, 2, 3]
     """
     moment = as_of.stamp if isinstance(as_of.stamp, int) else _in_utc(as_of.stamp, panel.schema).to_datetime64()
-    low = int(panel.last.min())
-    width = 1
+    low = int(panel.start.min())
+    width = 1  # doubled until the moment lies within
     while panel.axis.stamps(np.array([low + width]))[0] < moment:
         width *= 2
     return low + int(np.searchsorted(panel.axis.stamps(np.arange(low, low + width + 1)), moment))

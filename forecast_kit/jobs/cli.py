@@ -13,6 +13,8 @@ from rich.console import Console
 
 from forecast_kit._version import __version__
 from forecast_kit.errors import ArgumentError, ConfigError, DataError, ForecastKitError
+from forecast_kit.jobs.batch_cli import batch_app
+from forecast_kit.jobs.operations_cli import operations_app
 from forecast_kit.jobs.registry_cli import registry_app
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ app = typer.Typer(
 )
 
 
+app.add_typer(batch_app, rich_help_panel="Jobs")
 app.add_typer(registry_app)
+app.add_typer(operations_app)
 
 
 def _version(asked: bool) -> None:
@@ -45,7 +49,7 @@ def _root(
     """Options of the command itself."""
 
 
-@app.command()
+@app.command(rich_help_panel="Jobs")
 def run(
     job: Annotated[Path, typer.Argument(help="The job file, such as pipelines/demo.yaml.")],
     offline: Annotated[
@@ -98,7 +102,7 @@ def _what_waits(run: Run, offline: bool) -> str:
     return f"{why}; forecast-kit sync sends what is there"
 
 
-@app.command()
+@app.command(rich_help_panel="Registry")
 def sync(
     store: Annotated[Path | None, typer.Option(help="Folder of the embedded store; by default .forecast_kit.")] = None,
 ) -> None:
@@ -116,7 +120,7 @@ def sync(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel="Registry")
 def forecast(
     model: Annotated[str, typer.Option(help="An MLflow model URI, such as models:/demand@champion.")],
     out: Annotated[Path, typer.Option(help="The file to write, .parquet or .csv.")],
@@ -135,7 +139,7 @@ def forecast(
     typer.echo(f"{len(result)} series, {result.horizon} steps, model {result.model}: {out.absolute()}")
 
 
-@app.command()
+@app.command(rich_help_panel="Jobs")
 def validate(job: Annotated[Path, typer.Argument(help="The job file.")]) -> None:
     """Check a job file without running it."""
     from forecast_kit.jobs.config import read_job
@@ -144,7 +148,7 @@ def validate(job: Annotated[Path, typer.Argument(help="The job file.")]) -> None
     typer.echo(f"{job} is valid: {len(config.baselines)} baselines, {len(config.candidates)} candidates")
 
 
-@app.command()
+@app.command(rich_help_panel="Service")
 def ui(
     port: Annotated[int, typer.Option(help="Where to listen on this machine.")] = 5000,
     store: Annotated[Path | None, typer.Option(help="Folder of the embedded store; by default .forecast_kit.")] = None,

@@ -65,6 +65,8 @@ class FitBars:
         self._bars.update(self._tasks[label], completed=event.done, total=event.total, note=note)
 
     def _finish(self, label: str) -> None:
+        if label not in self._tasks:  # a fold that goes on with the fit of an earlier one has none to show
+            return
         task = self._bars.tasks[self._bars.task_ids.index(self._tasks[label])]
         self._bars.update(task.id, completed=task.total)
         if not self._out.is_terminal:

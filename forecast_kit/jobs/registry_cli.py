@@ -25,7 +25,7 @@ _StoreOption = Annotated[
 ]
 
 
-@registry_app.command()
+@registry_app.command(rich_help_panel="Registry")
 def promote(
     job: Annotated[Path, typer.Argument(help="The job file: its data, baselines, folds, gate and registered model.")],
     model_version: Annotated[
@@ -48,7 +48,7 @@ def promote(
         raise typer.Exit(REFUSED)
 
 
-@registry_app.command()
+@registry_app.command(rich_help_panel="Registry")
 def rollback(
     name: Annotated[str, typer.Argument(help="The registered model.")],
     to: Annotated[str | None, typer.Option(help="A version; by default the champion before the present one.")] = None,
@@ -63,7 +63,7 @@ def rollback(
     typer.echo(f"{name}: {decision.reason}\n{place.link(f'/models/{name}/versions/{decision.version}')}")
 
 
-@registry_app.command()
+@registry_app.command(rich_help_panel="Registry")
 def history(
     name: Annotated[str, typer.Argument(help="The registered model.")], store: _StoreOption = None
 ) -> None:  # fmt: skip

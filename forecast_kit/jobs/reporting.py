@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from forecast_kit.core.memory import peak_memory
+
+if TYPE_CHECKING:
+    from forecast_kit.jobs.summary import Summary
 
 _LOG = logging.getLogger("forecast_kit.jobs")
 
@@ -54,6 +57,7 @@ class Reporter:
 
     Attributes:
         stages, warnings: what was told so far.
+        summary: of the batch job that runs, or ran last.
     """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
@@ -61,6 +65,7 @@ class Reporter:
         self.console = Console(quiet=True) if quiet else console
         self.stages: list[Stage] = []
         self.warnings: list[str] = []
+        self.summary: Summary | None = None
         self._context: dict[str, Any] = {}
         self._quiet = quiet
 

@@ -226,12 +226,11 @@ class RetrainSection(Section):
     """The rules that ask for a training; each is off unless it is given, and any that fires is enough.
 
     Attributes:
-        max_age: how old the champion's training may be, such as `30D`, or steps where time is numbered.
-        error_ratio: by what the mean error of the last runs may exceed that of the runs before them under the same
-            champion, such as 1.3.
+        max_age: how old the champion's training may be, such as `30D`, or units where time is numbered.
+        error_ratio: how many times the MASE of its backtest the MASE of the champion's last runs may be, such as 1.3.
         min_skill: the least skill over the seasonal naive forecast of the same days.
-        drift: the greatest population stability index of an input; above 0.25 is commonly called a shift.
-        cooldown: how long after a training no rule fires.
+        drift: how many times as far as ever in training an input may move, such as 1.5; see `drift.input_drift`.
+        cooldown: how long after a training there is no other.
     """
 
     max_age: Lapse | None = None
@@ -245,8 +244,8 @@ class MonitorSection(Section):
     """What is watched from run to run.
 
     Attributes:
-        window: how many of the last scored runs a rule looks at.
-        look_back: how many of the last runs are scored again, as late data come in.
+        window: how many of the champion's last scored runs a rule looks at, and for drift how many seasons.
+        look_back: how many of the last runs are scored, as long as steps of theirs have not come true.
         retrain: the rules.
     """
 

@@ -186,20 +186,38 @@ def load_served(model_uri: str, dst_path: str | Path | None = None) -> ServedMod
     """
     scratch = None if dst_path else tempfile.mkdtemp(prefix="forecast_kit-")
     try:
-        uri, version, expected = _registered(model_uri)
-        local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(dst_path or scratch)))
-        digest = artifact_digest(local) if expected else ""
-        if digest != expected:
-            raise ArtifactError(
-                f"{model_uri} is not what was registered: the tag {DIGEST_TAG} of version {version} is {expected}, its "
-                f"artefact's digest is {digest}; restore the artefact, or register the model anew"
-            )
+        local, version = fetch_model(model_uri, str(dst_path or scratch))
         return _load_folder(local, str(model_uri), version)
     except MlflowException as error:
         raise StoreError(f"cannot load {model_uri}: {error.message}") from error
     finally:
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def fetch_model(model_uri: str, dst_path: str | Path) -> tuple[Path, str | None]:
+    """The folder of a copy of a model, and its version if the URI names a registered one.
+
+    Args:
+        model_uri: where the model is.
+        dst_path: a folder to copy it to.
+
+    Raises:
+        StoreError: there is no such model.
+        ArtifactError: it is another one than was registered.
+    """
+    try:
+        uri, version, expected = _registered(model_uri)
+        local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(dst_path)))
+    except MlflowException as error:
+        raise StoreError(f"cannot load {model_uri}: {error.message}") from error
+    digest = artifact_digest(local) if expected else ""
+    if digest != expected:
+        raise ArtifactError(
+            f"{model_uri} is not what was registered: the tag {DIGEST_TAG} of version {version} is {expected}, its "
+            f"artefact's digest is {digest}; restore the artefact, or register the model anew"
+        )
+    return local, version
 
 
 def pinned(model_uri: str) -> str:

@@ -319,3 +319,31 @@ def _text(verdict: Verdict) -> str:
     )
     parts = ["**Checks**", markdown(checks), "**Scores**", markdown(board)]
     return "\n\n".join([fitting(verdict.reason.replace("\n", " "), 1500), *parts])
+
+
+def tagged(client: MlflowClient, name: str, tags: Mapping[str, str]) -> list[ModelVersion]:
+    """The versions that have all of the tags, the oldest first; none where there is no such model.
+
+    Raises:
+        ArgumentError: no registered model can have that name.
+        StoreError: the store gave no answer.
+    """
+    check_name(name)
+    wanted = " and ".join(f"tag.`{key}` = '{value}'" for key, value in tags.items())
+    with told(f"cannot search the versions of {name!r}"):
+        found = client.search_model_versions(f"name = '{name}' and {wanted}")
+    return sorted(found, key=lambda one: int(one.version))
+
+
+def decided(client: MlflowClient, name: str, version: ModelVersion) -> bool:
+    """Whether the gate's decision on a version is complete; a promotion is when the registry tells of the change.
+
+    Raises:
+        StoreError: the store gave no answer.
+    """
+    decision = version.tags.get("decision")
+    if decision != "promoted":
+        return decision == "refused"
+    with told(f"cannot read the history of {name!r}"):
+        known = ledger.changes(client.get_registered_model(name).tags)
+    return str(version.version) in [change.version for change in known]

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from forecast_kit import typing as fk
+from forecast_kit.core.bulk import is_in_bulk
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster, check_panel
 from forecast_kit.core.memory import peak_memory
@@ -379,7 +380,8 @@ class NeuralForecaster(Forecaster):
             self._windows, calendar=self.covariates_.calendar(history, self.horizon),
             future=encode_future(self.covariates_, future, history, self.horizon),
         )  # fmt: skip
-        return apply(self.model_, self._with_series(drop_empty(batch), history.ids))[:, :horizon]
+        inputs = self._with_series(drop_empty(batch), history.ids)
+        return apply(self.model_, inputs, compiled=is_in_bulk())[:, :horizon]
 
     def _with_series(self, batch: Batch, ids: np.ndarray) -> Batch:
         """The batch, and where the network wants it the number of each window's series."""

@@ -244,17 +244,45 @@ def train(
     return training
 
 
-def apply(model: keras.Model, batch: Batch, size: int = 1024) -> Floats:
+def apply(model: keras.Model, batch: Batch, size: int = 1024, *, compiled: bool = False) -> Floats:
     """`[N, H, K]` the network's output, `size` windows at a time.
 
-    Called directly: a compiled `predict` would be traced anew for every model and used once.
+    Called directly, unless it is to be compiled: that would be done anew for every model, to be used once.
+
+    Args:
+        model: the network.
+        batch: its inputs.
+        size: windows at a time.
+        compiled: whether the network is going to be used many times. It is compiled for batches of one size, to which
+            fewer windows are filled up, unless they are too few for that.
     """
     count = len(next(iter(batch.values())))
+    if compiled and count >= size // 4:
+        return _apply_compiled(model, batch, size, count)
     parts = [
         model({name: array[k : k + size] for name, array in batch.items()}, training=False)
         for k in range(0, count, size)
     ]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float64)
+
+
+def _apply_compiled(model: keras.Model, batch: Batch, size: int, count: int) -> Floats:
+    """See `apply`; of `count` windows."""
+    found: Floats | None = None
+    for k in range(0, count, size):
+        part = {name: array[k : k + size] for name, array in batch.items()}
+        given = min(size, count - k)
+        if given < size:
+            part = {
+                name: np.concatenate([array, np.repeat(array[-1:], size - given, axis=0)])
+                for name, array in part.items()
+            }
+        out = model.predict_on_batch(part)
+        if found is None:
+            found = np.empty((count, *out.shape[1:]))
+        found[k : k + given] = out[:given]
+    assert found is not None  # there is a window
+    return found
 
 
 class _Watch(keras.callbacks.Callback):

@@ -1,0 +1,396 @@
+"""A batch job: watch, train if it must, forecast; for one moment, and the same however often it is run.
+
+What a run leaves behind depends on data, job file and as-of alone. A run that was killed is completed by running it
+again: every table is replaced whole, a training is known by the tags of the version that it registered, and what was
+decided is written down before it is acted upon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+import forecast_kit.mlflow as fk_mlflow
+from forecast_kit.core.forecast import column_levels, level_column
+from forecast_kit.data.panel import Panel
+from forecast_kit.errors import ArgumentError, BusyError, ConfigError, DataError, StoreError
+from forecast_kit.jobs import monitor
+from forecast_kit.jobs.asof import AsOf
+from forecast_kit.jobs.config import JobConfig
+from forecast_kit.jobs.degrading import ChunkForecast, Rules
+from forecast_kit.jobs.execution import forecast_chunks
+from forecast_kit.jobs.reporting import Reporter
+from forecast_kit.jobs.sinks import Sink, open_sink
+from forecast_kit.jobs.sources import OpenSource, open_source, read_source
+from forecast_kit.jobs.summary import Summary
+from forecast_kit.jobs.training import check_training, train
+from forecast_kit.mlflow.deploying import Deployment, champions
+from forecast_kit.mlflow.flavor import save_model
+from forecast_kit.mlflow.registry import decided, find_version, tagged
+from forecast_kit.mlflow.runs import Run
+from forecast_kit.mlflow.store import DEFAULT_FOLDER, Store
+from forecast_kit.models.naive import SeasonalNaive
+
+TASKS = ("monitor", "train", "forecast")
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What the tasks of a run share."""
+
+    config: JobConfig
+    as_of: AsOf
+    source: OpenSource
+    sink: Sink
+    store: Store
+    run: Run
+    out: Reporter
+    summary: Summary
+    force: bool
+    hindsight: bool
+
+    @property
+    def name(self) -> str:
+        """Of the registered model."""
+        return self.config.register_.name
+
+
+def run_batch(
+    config: JobConfig,
+    as_of: AsOf,
+    *,
+    out: Reporter,
+    tasks: Sequence[str] = TASKS,
+    force: bool = False,
+    hindsight: bool = False,
+    offline: bool = False,
+    wait_s: float = 0.0,
+) -> Summary:
+    """What the job did for one moment; it is also written to `<output>/summaries/<name>-<as-of>.json`.
+
+    With `monitor` among the tasks, `train` trains only where a rule fires or nobody is champion; without it, always.
+    A store that does not answer stops no forecast: the copy of the last champion on this machine makes it, and what is
+    tracked waits for `forecast-kit sync`.
+
+    Args:
+        config: from `read_job`; it must have a `sink`.
+        as_of: what is stamped before it is known, and the forecast begins there.
+        out: where to tell.
+        tasks: some of `monitor`, `train`, `forecast`.
+        force: decide anew whether to train, and train anew, for an as-of for which that was done.
+        hindsight: forecast with a champion that learned from data after the as-of, too.
+        offline: ask the store for nothing.
+        wait_s: seconds to wait for another run of the same job to end.
+
+    Raises:
+        ConfigError: the job has no sink.
+        BusyError: the same job is running.
+        DataError, ArgumentError: the data cannot be used, or the champion must not forecast for that as-of.
+        StoreError, ArtifactError: the sink failed, or the champion's artefact is not what was registered.
+    """
+    if config.sink is None:
+        raise ConfigError(f"the job {config.name} has no 'sink' to write forecasts to; add one, such as "
+                          f"sink: {{path: {config.output}}}")  # fmt: skip
+    unknown = [task for task in tasks if task not in TASKS]
+    if unknown or not tasks:
+        raise ArgumentError(f"tasks are {', '.join(TASKS)}; got {', '.join(unknown) or 'none'}")
+    summary = out.summary = Summary(config.name, as_of.label, [task for task in TASKS if task in tasks])
+    home = Path(config.store or DEFAULT_FOLDER).absolute()
+    with out.job(job=config.name, as_of=as_of.label), only_one(home, config.name, wait_s), summary.kept(config, out):
+        source = open_source(config.data, as_of=as_of)
+        sink = open_sink(config.sink, source.schema)
+        store = _connected(config, offline, out)
+        with fk_mlflow.start_run(store, config.name, f"{config.name} {as_of}") as run:
+            run.set_tags({"job": config.name, "as_of": as_of.label, "tasks": ", ".join(summary.tasks)})
+            batch = _Batch(config, as_of, source, sink, store, run, out, summary, force, hindsight)
+            wanted = _monitor(batch) if "monitor" in tasks else True
+            if "train" in tasks and wanted:
+                _train(batch)
+            if "forecast" in tasks:
+                _forecast(batch)
+            run.log_metrics(summary.metrics())
+            run.log_json(summary.to_dict(), "summary.json")
+        summary.link = run.link
+        if run.waiting is not None and not store.offline:
+            why = run.trouble or f"{run.refused} entries refused"
+            out.warn(f"the tracking store has not taken everything ({why}); the rest waits in {run.waiting}")
+    return summary
+
+
+@contextmanager
+def only_one(home: Path, name: str, wait_s: float = 0.0) -> Iterator[None]:
+    """One run of a job at a time on this machine.
+
+    Raises:
+        BusyError: another process runs it.
+    """
+    folder = home / "jobs"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
+    who = file.with_suffix(".pid")
+    lock = FileLock(file, timeout=wait_s)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        pid = who.read_text() if who.exists() else "unknown"
+        raise BusyError(
+            f"the job {name} is running already (process {pid}); wait for it, or say --wait SECONDS"
+        ) from error
+    try:
+        who.write_text(str(os.getpid()))
+        yield
+    finally:
+        lock.release()
+
+
+def _connected(config: JobConfig, offline: bool, out: Reporter) -> Store:
+    """The store, and what earlier runs could not tell it is told first; without an answer, the journal alone."""
+    with out.stage("connect") as stage:
+        try:
+            store = fk_mlflow.connect(config.store, offline=offline)
+        except StoreError as error:
+            out.warn(f"{error}; going on with the copy of the last champion")
+            store = fk_mlflow.connect(config.store, offline=True)
+        stage.note(store=store.uri.rpartition("@")[2], offline=store.offline)
+        # A training that was killed may have registered a version that the store has not heard of yet.
+        left = [] if store.offline else [one for one in fk_mlflow.sync(store) if one.left or one.refused or one.trouble]
+        for one in left:
+            out.warn(f"of an earlier run {one.left} entries wait and {one.refused} were refused ({one.folder})")
+    return store
+
+
+# ---- monitor
+
+
+def _monitor(batch: _Batch) -> bool:
+    """Whether to train: past runs are scored, and the rules asked, unless that was done for this as-of."""
+    section, sink, as_of = batch.config.monitor, batch.sink, batch.as_of
+    with batch.out.stage("monitor") as stage:
+        runs = monitor.score_past(
+            sink, batch.source, as_of, look_back=section.look_back, chunk=batch.config.execution.chunk
+        )
+        scores = sink.read("scores", until=as_of)
+        stage.note(scored_runs=len(runs), scored_until=str(runs[-1]) if runs else "")
+        known = (
+            None if batch.force else monitor.decision_in(sink.read("checks", since=as_of, until=monitor.after(as_of)))
+        )
+        if known is not None:
+            wanted, reason = bool(known["fired"]), str(known["reason"])
+        else:
+            watched = _watched(batch)
+            if watched is None:
+                wanted, reason = False, "the registry could not be asked"
+            else:
+                panel = _some_series(batch) if section.retrain.drift is not None else None
+                found = monitor.checks(section, watched, scores, as_of, panel=panel)
+                sink.write("checks", as_of, [monitor.as_table(found)])
+                wanted, reason = found[-1].fired, found[-1].reason
+                batch.run.log_metrics({f"check/{one.check}": one.value for one in found})
+        batch.summary.monitor = {"scored_runs": len(runs), "retrain": wanted, "reason": reason,
+                                 **monitor.recent_figures(scores, section.window)}  # fmt: skip
+        stage.note(retrain=wanted, reason=reason)
+    return wanted
+
+
+def _watched(batch: _Batch) -> monitor.Watched | None:
+    """What the rules are told of the champion; None where the registry cannot be asked."""
+    if batch.store.offline:
+        return None
+    try:
+        deployment = next(champions(batch.store, batch.name), None)
+        trainings = tagged(batch.store.client, batch.name, {"job": batch.config.name})
+        freq = batch.source.schema.freq
+        last = max((AsOf.read(one.tags["as_of"], freq=freq) for one in trainings if "as_of" in one.tags), default=None)
+        if deployment is None:
+            return monitor.Watched(None, None, float("nan"), last)
+        tags = find_version(batch.store.client, batch.name, deployment.version).tags
+    except StoreError as error:
+        batch.out.warn(f"no rule was asked: {error}")
+        return None
+    return monitor.Watched(deployment.version, deployment.trained_until, float(tags.get("mase", "nan")), last)
+
+
+def _some_series(batch: _Batch) -> Panel | None:
+    """The first series, enough of them to tell of the inputs of all."""
+    chunk = next(batch.source.chunks(monitor.DRIFT_SERIES))
+    return next(monitor.panels_of(chunk, batch.source, batch.as_of), None)
+
+
+# ---- train
+
+
+def _train(batch: _Batch) -> None:
+    """The training for this as-of, unless it was done."""
+    config, store = batch.config, batch.store
+    if store.offline:
+        batch.out.warn("no training: the registry cannot be asked, so nothing could be promoted")
+        return
+    tags = {"job": config.name, "as_of": batch.as_of.label, "recipe": recipe_of(config)}
+    with batch.out.stage("train") as stage:
+        known = [] if batch.force else tagged(store.client, batch.name, tags)
+        if known and decided(store.client, batch.name, known[0]):
+            version, decision = str(known[0].version), known[0].tags["decision"]
+            stage.note(version=version, decision=decision, done="before")
+            batch.summary.training = {
+                "version": version,
+                "decision": decision,
+                "reason": known[0].tags.get("reason", ""),
+            }
+            return
+        ahead = None if known else _champion_from_later(batch)
+        if ahead is not None:
+            batch.out.warn(f"no training as of {batch.as_of}: the champion, version {ahead.version}, learned from data "
+                           f"until {ahead.trained_until}")  # fmt: skip
+            stage.note(done="not needed")
+            return
+        source = read_source(config.data, as_of=batch.as_of)
+        check_training(config, source)
+        trained = train(config, source, batch.run, store, out=batch.out.console, tags=tags,
+                        known=str(known[0].version) if known else None)  # fmt: skip
+        decision = "none" if trained.decision is None else "promoted" if trained.decision.promoted else "refused"
+        reason = "" if trained.decision is None else trained.decision.reason
+        stage.note(best=trained.best, version=trained.version, decision=decision)
+        batch.summary.training = {"best": trained.best, "version": trained.version, "decision": decision,
+                                  "reason": reason, "report": str(trained.report)}  # fmt: skip
+        if trained.decision is None:
+            batch.out.warn(f"the training as of {batch.as_of} was not judged; run the job again for that as-of")
+
+
+def _champion_from_later(batch: _Batch) -> Deployment | None:
+    """The champion, if it learned from what lies after the as-of: a training of the past must not take its place."""
+    for deployment in champions(batch.store, batch.name):
+        until = deployment.trained_until
+        return None if until is None or batch.as_of.knows(until, batch.source.schema) else deployment
+    return None
+
+
+def recipe_of(config: JobConfig) -> str:
+    """16 hexadecimal digits that change with whatever a training of the job depends on, but the data."""
+    parts = config.model_dump(mode="json", by_alias=True, include={
+        "data", "baselines", "candidates", "backtest", "gate", "register_",
+    })  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# ---- forecast
+
+
+def _forecast(batch: _Batch) -> None:
+    """The forecast of all series, in the sink whole."""
+    config, summary = batch.config, batch.summary
+    rules = Rules.of(config.forecast, horizon=config.backtest.horizon, levels=config.backtest.levels)
+    with batch.out.stage("forecast") as stage, tempfile.TemporaryDirectory(prefix="forecast_kit-") as scratch:
+        deployment = _deployed(batch)
+        if deployment is not None:
+            name, version, folder, tally = batch.name, deployment.version, deployment.folder, _Tally()
+        else:
+            name, version, folder = "SeasonalNaive", "", _stand_in(batch, Path(scratch) / "model", rules.horizon)
+            tally = _Tally(f"no version of {batch.name} is champion")
+        parts = forecast_chunks(
+            batch.source.chunks(config.execution.chunk), folder, config.execution, schema=batch.source.schema,
+            as_of=batch.as_of, rules=rules, static=batch.source.static,
+        )  # fmt: skip
+        rows = batch.sink.write("forecasts", batch.as_of, _some(tally.counted(parts, name, version), batch))
+        summary.model = {"name": name, "version": version}
+        summary.forecast = {
+            "sink": batch.sink.describe(), "series": tally.series, "rows": rows, "fallbacks": len(tally.fallbacks),
+            "missing": len(tally.missing), "allowed_share": config.forecast.max_fallback,
+            "examples": {str(key): why for key, why in [*tally.fallbacks.items(), *tally.missing.items()][:20]},
+        }  # fmt: skip
+        stage.note(model=f"{name}/{version}", series=tally.series, rows=rows, fallbacks=len(tally.fallbacks),
+                   missing=len(tally.missing))  # fmt: skip
+        share = (len(tally.fallbacks) + len(tally.missing)) / tally.series
+        if share > config.forecast.max_fallback:
+            summary.exit_code = 3
+            batch.out.warn(f"{share:.1%} of the series fell back or are missing, more than the allowed "
+                           f"{config.forecast.max_fallback:.1%}")  # fmt: skip
+
+
+def _deployed(batch: _Batch) -> Deployment | None:
+    """The champion of that moment: the last that had not learned from later data; None where there never was one."""
+    line: list[Deployment] = []
+    try:
+        line = _honest(batch, champions(batch.store, batch.name))
+    except StoreError as error:
+        batch.out.warn(f"{error}; going on with the copy of the last champion")
+        away = fk_mlflow.Store(batch.store.uri, batch.store.folder, batch.store.home, offline=True)
+        line = _honest(batch, champions(away, batch.name))
+    if not line:
+        batch.out.warn(f"no version of {batch.name} is champion: every series gets the seasonal naive forecast")
+        return None
+    if batch.hindsight or batch.as_of.knows(line[-1].trained_until or "1678", batch.source.schema):
+        return line[-1]
+    raise ArgumentError(
+        f"the champion of {batch.name}, version {line[0].version}, learned from data until {line[0].trained_until}, "
+        f"which as of {batch.as_of} was still to come, and so did those before it; its forecasts would look better "
+        f"than they are. Train as of an earlier date, or pass --hindsight"
+    )
+
+
+def _honest(batch: _Batch, line: Iterator[Deployment]) -> list[Deployment]:
+    """The champions up to the first one that may forecast for that as-of."""
+    seen = []
+    for deployment in line:
+        seen.append(deployment)
+        until = deployment.trained_until
+        if batch.hindsight or until is None or batch.as_of.knows(until, batch.source.schema):
+            break
+    return seen
+
+
+def _stand_in(batch: _Batch, folder: Path, horizon: int) -> Path:
+    """The seasonal naive method as a model, for a job without a champion."""
+    for frame in batch.source.chunks(batch.config.execution.chunk):
+        for panel in monitor.panels_of(frame, batch.source, batch.as_of):
+            save_model(SeasonalNaive(horizon=horizon).fit(panel), folder)
+            return folder
+    raise DataError(f"{batch.source.name} holds no series that is known before {batch.as_of}")
+
+
+def _some(rows: Iterator[pd.DataFrame], batch: _Batch) -> Iterator[pd.DataFrame]:
+    """The rows, of which there must be some: an empty source must not take away what an earlier run wrote."""
+    empty = True
+    for frame in rows:
+        empty = empty and frame.empty
+        yield frame
+    if empty:
+        raise DataError(
+            f"{batch.source.name} holds no series to forecast as of {batch.as_of}: none has a value before it"
+        )
+
+
+class _Tally:
+    """What became of the series, counted while their rows go by."""
+
+    def __init__(self, unfit: str = "") -> None:
+        self.series = 0
+        self.fallbacks: dict[Any, str] = {}
+        self.missing: dict[Any, str] = {}
+        self._unfit = unfit
+
+    def counted(self, parts: Iterator[ChunkForecast], name: str, version: str) -> Iterator[pd.DataFrame]:
+        """The rows of the table `forecasts`."""
+        for part in parts:
+            rows = part.frame.assign(model=name, model_version=version)
+            if self._unfit:
+                plain = rows["fallback"] == ""
+                rows["fallback"], rows["reason"] = (rows["fallback"].mask(plain, "SeasonalNaive"),
+                                                    rows["reason"].mask(plain, self._unfit))  # fmt: skip
+            whose = rows[rows["fallback"] != ""].drop_duplicates("unique_id")
+            self.fallbacks |= dict(zip(whose["unique_id"].tolist(), whose["reason"].tolist(), strict=True))
+            self.missing |= part.missing
+            self.series += rows["unique_id"].nunique() + len(part.missing)
+            quantiles = [level_column(q) for q in column_levels(rows.columns)]
+            yield rows[
+                ["unique_id", "ds", "cutoff", "model", "model_version", "mean", *quantiles, "fallback", "reason"]
+            ]
