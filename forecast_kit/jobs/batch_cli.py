@@ -138,9 +138,8 @@ def _moments(
     """The as-ofs that were asked for."""
     from forecast_kit.jobs.asof import AsOf, now, span_of
     from forecast_kit.jobs.sinks import open_sink
-    from forecast_kit.jobs.sources import open_source
 
-    schema = open_source(config.data).schema
+    schema = config.data.panel_schema
     if span is None:
         return [now(config.schedule, schema) if text is None else AsOf.read(text, freq=schema.freq) for text in moments]
     first, last = (AsOf.read(text, freq=schema.freq) for text in span)

@@ -175,7 +175,6 @@ def ui(
 
 def main() -> None:
     """Runs the command; bad input ends with one line and exit code 2, every other known failure with 1."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # it draws bars wherever tqdm is installed
     os.environ.setdefault("FORECAST_KIT_QUIET_START", "1")  # see forecast_kit.nn.startup; worker processes inherit it
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:

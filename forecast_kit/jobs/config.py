@@ -13,7 +13,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from forecast_kit.core.forecaster import Forecaster, find_forecaster
-from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ConfigError, ForecastKitError, nearest
 from forecast_kit.jobs.sections import (
     BacktestSection,
@@ -116,8 +115,7 @@ def read_job(path: str | Path) -> JobConfig:
     except ValidationError as error:
         raise ConfigError(f"{file}: " + "; ".join(_tell(problem) for problem in error.errors()[:5])) from error
     try:
-        if config.data.columns is not None:
-            PanelSchema.from_dict(config.data.columns)
+        _ = config.data.panel_schema  # raises where it is none
         config.forecasters()
     except ForecastKitError as error:
         raise ConfigError(f"{file}: {error}") from error

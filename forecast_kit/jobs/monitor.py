@@ -148,7 +148,7 @@ def checks(
         found += _drift(panel, watched.trained_until, as_of, rules.drift, section.window)
     fired = [one for one in found if one.fired]
     reason = "; ".join(one.reason for one in fired) or "no rule fired"
-    rests = fired and watched.version is not None and _cooling(rules.cooldown, watched.last_training, as_of)
+    rests = fired and _cooling(rules.cooldown, watched.last_training, as_of)
     if rests:
         reason += f"; the last training was as of {watched.last_training}, less than {rules.cooldown} ago"
     wanted = bool(fired) and not rests

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from forecast_kit.data.datasets import load as load_dataset
 from forecast_kit.errors import ArgumentError, ConfigError
 from forecast_kit.jobs.config import JobConfig, read_job
 from forecast_kit.jobs.sections import ScheduleSection
@@ -127,9 +126,7 @@ def _check_schedulable(config: JobConfig, job: Path) -> None:
     if config.sink is None:
         raise ConfigError(f"{job} has no 'sink', so a run would have nowhere to write; add such as\n"
                           f"sink:\n  path: forecasts")  # fmt: skip
-    freq = (config.data.columns or {}).get("freq")
-    if freq is None and config.data.dataset is not None:
-        freq = load_dataset(config.data.dataset).schema.freq
+    freq = config.data.panel_schema.freq
     if isinstance(freq, int):
         raise ConfigError(f"{job}: time is numbered in these data (freq: {freq}), and no clock tells the step; run it "
                           f"with --as-of and a whole number, from whatever knows it")  # fmt: skip

@@ -11,6 +11,8 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from forecast_kit.core.splits import RollingOrigin
+from forecast_kit.data.datasets import load
+from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import nearest
 from forecast_kit.evaluation.gate import Gate
 
@@ -107,6 +109,16 @@ class DataSection(Section):
         if self.dataset is None and self.columns is None:
             raise ValueError("a file or query needs a 'schema' that states at least freq, such as {freq: h}")
         return self
+
+    @property
+    def panel_schema(self) -> PanelSchema:
+        """What the columns mean; of a bundled set its own schema, changed where the section says so.
+
+        Raises:
+            SchemaError, ArgumentError: the schema is wrong, or there is no such set.
+        """
+        own = {} if self.dataset is None else load(self.dataset).schema.to_dict()
+        return PanelSchema.from_dict({**own, **(self.columns or {})})
 
 
 class BacktestSection(Section):

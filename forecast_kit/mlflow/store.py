@@ -110,6 +110,8 @@ def connect(folder: str | Path | None = None, *, offline: bool = False) -> Store
     Raises:
         StoreError: the store cannot be opened, or the server does not answer within three seconds.
     """
+    # MLflow draws bars for every download wherever tqdm is installed, also into logs.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     home = Path(folder or DEFAULT_FOLDER).absolute()
     if uri and folder is None:

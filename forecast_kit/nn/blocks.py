@@ -41,7 +41,8 @@ class SeasonalLookback(keras.layers.Layer):
         """The weighted mean of past seasons."""
         m, seasons = self.season_length, self.seasons
         logits = ops.reshape(ops.matmul(state, self.kernel) + self.bias, (-1, self.ahead, seasons))
-        weights = ops.softmax(logits, axis=-1)  # [B, G, D]
+        # Keras warns of a softmax over a single season; its weight is 1, and the gradient of that is 0.
+        weights = ops.softmax(logits, axis=-1) if seasons > 1 else ops.exp(logits - logits)  # [B, G, D]
         seen = ops.reshape(observed[:, -m * seasons :], (-1, seasons, m))
         values = ops.reshape(y[:, -m * seasons :], (-1, seasons, m)) * seen
         total = ops.matmul(weights, values) / (ops.matmul(weights, seen) + 1e-6)  # [B, G, m]

@@ -62,6 +62,12 @@ def test_untrained_lookback_averages_all_seasons_alike() -> None:
     np.testing.assert_allclose(ops.convert_to_numpy(got), [[3, 4, 3]], rtol=1e-5)
 
 
+def test_a_single_season_is_repeated_without_a_warning() -> None:
+    y = np.array([[9.0, 3, 4]], np.float32)
+    got = SeasonalLookback(2, 3)(y, np.ones_like(y), np.ones((1, 4), np.float32))
+    np.testing.assert_allclose(ops.convert_to_numpy(got), [[3, 4, 3]], rtol=1e-5)
+
+
 def test_categories_become_indicators_and_numbers_stay() -> None:
     x = np.array([[[0.5, 2.0, -1.0, 0.0]], [[1.5, 0.0, 3.0, 1.0]]], np.float32)
     got = ops.convert_to_numpy(OneHot((0, 3, 0, 2))(x))
