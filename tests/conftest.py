@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("FORECAST_KIT_QUIET_START", "1")
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # servers that tests of several folders start
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
+from postgres import Postgres, programs
 
 from forecast_kit import Panel
 
@@ -64,3 +67,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the public data sets are not here ({folder.name} folder beside the checkout)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the tests' own, which starts when the first one asks for it."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    server = Postgres(folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_base(postgres: Postgres) -> str:
+    """The address of a database for many tests, each of which has tables of its own in it."""
+    return postgres.database("jobs")

@@ -30,6 +30,8 @@ ONLY_IN = {
     "optuna": {"evaluation/search.py", "evaluation/studies.py"},
     "ray": {"jobs/execution.py"},
     "typer": {"jobs"},
+    "sqlalchemy": {"jobs", "mlflow/store.py", "evaluation/studies.py"},
+    "fsspec": {"jobs"},
     "rich": {"jobs", "progress.py"},
     "pydantic": {"jobs"},
     "matplotlib": {"evaluation/plots", "mlflow/runs.py"},

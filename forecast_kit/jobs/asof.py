@@ -54,6 +54,8 @@ class AsOf:
         if stamp.tzinfo is not None:
             raise ArgumentError(f"--as-of is on the clock of the schema's timezone (UTC if it states none); leave the "
                                 f"offset out of {text!r}")  # fmt: skip
+        if stamp != stamp.floor("min"):
+            raise ArgumentError(f"--as-of is told to the minute, as names of files have it; got {text!r}")
         return cls(stamp)
 
     @property

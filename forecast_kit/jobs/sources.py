@@ -112,7 +112,7 @@ class OpenSource:
                 empty = False
                 yield chunk
             if empty:
-                raise DataError(f"{self.origin} has no rows")
+                raise DataError(f"the frame has no rows ({self.origin})")
 
     def _readable(self, stack: ExitStack) -> tuple[Batches, Batches, int | None]:
         """What gives all rows, what gives at least their ids, and how many there are; as often as need be."""
@@ -159,12 +159,9 @@ def open_source(section: DataSection, *, as_of: AsOf | None = None) -> OpenSourc
     >>> [len(chunk["unique_id"].unique()) for chunk in source.chunks(200)]
     [200, 200, 14]
     """
+    schema = section.panel_schema
     if section.dataset is not None:
-        frame, schema = load_dataset(section.dataset)
-        if section.columns is not None:
-            schema = PanelSchema.from_dict({**schema.to_dict(), **section.columns})
-        return OpenSource(section.dataset, section.dataset, schema, section, frame)
-    schema = PanelSchema.from_dict(section.columns or {})
+        return OpenSource(section.dataset, section.dataset, schema, section, load_dataset(section.dataset).frame)
     if section.sql is not None:
         base = database(section.sql.url, must_exist=True)
         query = Query(base, section.sql.query, as_of, schema.timezone or "UTC")
@@ -187,7 +184,7 @@ def _last_name(path: str) -> str:
 def _joined(frames: Iterable[pd.DataFrame], where: str) -> pd.DataFrame:
     full = [frame for frame in frames if len(frame)]
     if not full:
-        raise DataError(f"{where} has no rows")
+        raise DataError(f"the frame has no rows ({where})")
     return pd.concat(full, ignore_index=True)
 
 

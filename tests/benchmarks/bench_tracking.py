@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mlflow"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from servers import TrackingServer
 

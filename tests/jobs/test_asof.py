@@ -26,6 +26,7 @@ def test_what_is_no_moment_is_refused() -> None:
     for text, freq, told in [
         ("yesterday", "h", "takes a date such as 2024-07-01"),
         ("2024-07-01T05:00+02:00", "h", "leave the offset out"),
+        ("2024-07-01T05:00:30", "h", "told to the minute"),
         ("2024-07-01", 1, "takes a whole number"),
         ("", "D", "takes a date"),
     ]:

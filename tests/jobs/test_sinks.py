@@ -21,7 +21,6 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from postgres import Postgres, programs
 from sink_writers import HORIZON, SERIES, whole_set, write_at_once, write_on
 
 from forecast_kit import PanelSchema
@@ -40,16 +39,6 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["pytest", "forecast_kit.jobs.sinks"])
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    folder = programs()
-    if folder is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    postgres = Postgres(folder)
-    yield postgres
-    postgres.stop()
-
-
 KINDS = ["parquet", "csv", "sqlite", "postgresql"]
 
 
@@ -63,10 +52,8 @@ def section_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> SinkS
         return SinkSection.model_validate({"path": str(folder / "out"), "format": kind})
     if kind == "sqlite":
         return SinkSection.model_validate({"sql": {"url": f"sqlite:///{folder / 'out.db'}"}})
-    server: Postgres = request.getfixturevalue("server")
-    return SinkSection.model_validate(
-        {"sql": {"url": server.database(f"base{time.time_ns()}"), "table": "public.Order"}}
-    )
+    sql = {"url": request.getfixturevalue("postgres_base"), "table": f"public.Order{time.time_ns()}"}
+    return SinkSection.model_validate({"sql": sql})  # with a capital letter, which must be quoted
 
 
 def forecasts(as_of: AsOf = JULY, *, series: int = 3, mean: float = 1.0, name: str = "00") -> pd.DataFrame:
@@ -179,8 +166,8 @@ def test_any_text_and_any_number_comes_back(
 
 
 @pytest.fixture(scope="module")
-def any_base(server: Postgres) -> SinkSection:
-    return SinkSection.model_validate({"sql": {"url": base_of(server), "table": "any"}})
+def any_base(postgres_base: str) -> SinkSection:
+    return SinkSection.model_validate({"sql": {"url": postgres_base, "table": "any"}})
 
 
 def test_levels_may_change_from_run_to_run_in_files(tmp_path: Path) -> None:
@@ -408,6 +395,18 @@ def test_two_that_write_the_same_as_of_at_once_leave_one_of_the_sets(section: Si
         assert the_one_set(sink) in (1.0, 2.0)
     if section.path is not None:
         assert len(everything(tmp_path)) == 1
+
+
+@in_processes
+def test_two_that_write_the_first_rows_of_a_table_at_once_both_do(section: SinkSection) -> None:
+    together = processes.Barrier(2)
+    writers = [child(write_at_once, section, together, 1.0, as_of) for as_of in (1, 2)]
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert open_sink(section, NUMBERED).read("forecasts").groupby("as_of").size().to_dict() == dict.fromkeys(
+        (1, 2), SERIES * HORIZON
+    )
 
 
 def test_a_hidden_file_of_a_live_writer_is_left_to_it(tmp_path: Path) -> None:
