@@ -10,43 +10,43 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 import forecast_kit.mlflow as fk_mlflow
-from forecast_kit.core.forecast import column_levels, level_column
 from forecast_kit.data.panel import Panel
-from forecast_kit.errors import ArgumentError, BusyError, ConfigError, DataError, StoreError
+from forecast_kit.errors import ArgumentError, BusyError, ConfigError, StoreError
 from forecast_kit.jobs import monitor
 from forecast_kit.jobs.asof import AsOf
 from forecast_kit.jobs.config import JobConfig
-from forecast_kit.jobs.degrading import ChunkForecast, Rules
-from forecast_kit.jobs.execution import forecast_chunks
+from forecast_kit.jobs.delivery import deliver
 from forecast_kit.jobs.reporting import Reporter
 from forecast_kit.jobs.sinks import Sink, open_sink
 from forecast_kit.jobs.sources import OpenSource, open_source, read_source
 from forecast_kit.jobs.summary import Summary
 from forecast_kit.jobs.training import check_training, train
 from forecast_kit.mlflow.deploying import Deployment, champions
-from forecast_kit.mlflow.flavor import save_model
 from forecast_kit.mlflow.registry import decided, find_version, tagged
 from forecast_kit.mlflow.runs import Run
 from forecast_kit.mlflow.store import DEFAULT_FOLDER, Store
-from forecast_kit.models.naive import SeasonalNaive
 
 TASKS = ("monitor", "train", "forecast")
 
 
 @dataclass(frozen=True, eq=False)
-class _Batch:
-    """What the tasks of a run share."""
+class Batch:
+    """What the tasks of a run share.
+
+    Attributes:
+        config, as_of, force, hindsight: what was asked, see `run_batch`.
+        source, sink, store, run: open.
+        out: where to tell.
+        summary: of the run, which the tasks fill in.
+    """
 
     config: JobConfig
     as_of: AsOf
@@ -112,12 +112,14 @@ def run_batch(
         store = _connected(config, offline, out)
         with fk_mlflow.start_run(store, config.name, f"{config.name} {as_of}") as run:
             run.set_tags({"job": config.name, "as_of": as_of.label, "tasks": ", ".join(summary.tasks)})
-            batch = _Batch(config, as_of, source, sink, store, run, out, summary, force, hindsight)
+            batch = Batch(config, as_of, source, sink, store, run, out, summary, force, hindsight)
             wanted = _monitor(batch) if "monitor" in tasks else True
             if "train" in tasks and wanted:
                 _train(batch)
             if "forecast" in tasks:
-                _forecast(batch)
+                deliver(batch)
+            if "report" not in (summary.training or {}):  # a training describes its run itself
+                run.describe(summary.sentence)
             run.log_metrics(summary.metrics())
             run.log_json(summary.to_dict(), "summary.json")
         summary.link = run.link
@@ -172,7 +174,7 @@ def _connected(config: JobConfig, offline: bool, out: Reporter) -> Store:
 # ---- monitor
 
 
-def _monitor(batch: _Batch) -> bool:
+def _monitor(batch: Batch) -> bool:
     """Whether to train: past runs are scored, and the rules asked, unless that was done for this as-of."""
     section, sink, as_of = batch.config.monitor, batch.sink, batch.as_of
     with batch.out.stage("monitor") as stage:
@@ -202,7 +204,7 @@ def _monitor(batch: _Batch) -> bool:
     return wanted
 
 
-def _watched(batch: _Batch) -> monitor.Watched | None:
+def _watched(batch: Batch) -> monitor.Watched | None:
     """What the rules are told of the champion; None where the registry cannot be asked."""
     if batch.store.offline:
         return None
@@ -220,7 +222,7 @@ def _watched(batch: _Batch) -> monitor.Watched | None:
     return monitor.Watched(deployment.version, deployment.trained_until, float(tags.get("mase", "nan")), last)
 
 
-def _some_series(batch: _Batch) -> Panel | None:
+def _some_series(batch: Batch) -> Panel | None:
     """The first series, enough of them to tell of the inputs of all."""
     chunk = next(batch.source.chunks(monitor.DRIFT_SERIES))
     return next(monitor.panels_of(chunk, batch.source, batch.as_of), None)
@@ -229,7 +231,7 @@ def _some_series(batch: _Batch) -> Panel | None:
 # ---- train
 
 
-def _train(batch: _Batch) -> None:
+def _train(batch: Batch) -> None:
     """The training for this as-of, unless it was done."""
     config, store = batch.config, batch.store
     if store.offline:
@@ -266,7 +268,7 @@ def _train(batch: _Batch) -> None:
             batch.out.warn(f"the training as of {batch.as_of} was not judged; run the job again for that as-of")
 
 
-def _champion_from_later(batch: _Batch) -> Deployment | None:
+def _champion_from_later(batch: Batch) -> Deployment | None:
     """The champion, if it learned from what lies after the as-of: a training of the past must not take its place."""
     for deployment in champions(batch.store, batch.name):
         until = deployment.trained_until
@@ -280,117 +282,3 @@ def recipe_of(config: JobConfig) -> str:
         "data", "baselines", "candidates", "backtest", "gate", "register_",
     })  # fmt: skip
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-# ---- forecast
-
-
-def _forecast(batch: _Batch) -> None:
-    """The forecast of all series, in the sink whole."""
-    config, summary = batch.config, batch.summary
-    rules = Rules.of(config.forecast, horizon=config.backtest.horizon, levels=config.backtest.levels)
-    with batch.out.stage("forecast") as stage, tempfile.TemporaryDirectory(prefix="forecast_kit-") as scratch:
-        deployment = _deployed(batch)
-        if deployment is not None:
-            name, version, folder, tally = batch.name, deployment.version, deployment.folder, _Tally()
-        else:
-            name, version, folder = "SeasonalNaive", "", _stand_in(batch, Path(scratch) / "model", rules.horizon)
-            tally = _Tally(f"no version of {batch.name} is champion")
-        parts = forecast_chunks(
-            batch.source.chunks(config.execution.chunk), folder, config.execution, schema=batch.source.schema,
-            as_of=batch.as_of, rules=rules, static=batch.source.static,
-        )  # fmt: skip
-        rows = batch.sink.write("forecasts", batch.as_of, _some(tally.counted(parts, name, version), batch))
-        summary.model = {"name": name, "version": version}
-        summary.forecast = {
-            "sink": batch.sink.describe(), "series": tally.series, "rows": rows, "fallbacks": len(tally.fallbacks),
-            "missing": len(tally.missing), "allowed_share": config.forecast.max_fallback,
-            "examples": {str(key): why for key, why in [*tally.fallbacks.items(), *tally.missing.items()][:20]},
-        }  # fmt: skip
-        stage.note(model=f"{name}/{version}", series=tally.series, rows=rows, fallbacks=len(tally.fallbacks),
-                   missing=len(tally.missing))  # fmt: skip
-        share = (len(tally.fallbacks) + len(tally.missing)) / tally.series
-        if share > config.forecast.max_fallback:
-            summary.exit_code = 3
-            batch.out.warn(f"{share:.1%} of the series fell back or are missing, more than the allowed "
-                           f"{config.forecast.max_fallback:.1%}")  # fmt: skip
-
-
-def _deployed(batch: _Batch) -> Deployment | None:
-    """The champion of that moment: the last that had not learned from later data; None where there never was one."""
-    line: list[Deployment] = []
-    try:
-        line = _honest(batch, champions(batch.store, batch.name))
-    except StoreError as error:
-        batch.out.warn(f"{error}; going on with the copy of the last champion")
-        away = fk_mlflow.Store(batch.store.uri, batch.store.folder, batch.store.home, offline=True)
-        line = _honest(batch, champions(away, batch.name))
-    if not line:
-        batch.out.warn(f"no version of {batch.name} is champion: every series gets the seasonal naive forecast")
-        return None
-    if batch.hindsight or batch.as_of.knows(line[-1].trained_until or "1678", batch.source.schema):
-        return line[-1]
-    raise ArgumentError(
-        f"the champion of {batch.name}, version {line[0].version}, learned from data until {line[0].trained_until}, "
-        f"which as of {batch.as_of} was still to come, and so did those before it; its forecasts would look better "
-        f"than they are. Train as of an earlier date, or pass --hindsight"
-    )
-
-
-def _honest(batch: _Batch, line: Iterator[Deployment]) -> list[Deployment]:
-    """The champions up to the first one that may forecast for that as-of."""
-    seen = []
-    for deployment in line:
-        seen.append(deployment)
-        until = deployment.trained_until
-        if batch.hindsight or until is None or batch.as_of.knows(until, batch.source.schema):
-            break
-    return seen
-
-
-def _stand_in(batch: _Batch, folder: Path, horizon: int) -> Path:
-    """The seasonal naive method as a model, for a job without a champion."""
-    for frame in batch.source.chunks(batch.config.execution.chunk):
-        for panel in monitor.panels_of(frame, batch.source, batch.as_of):
-            save_model(SeasonalNaive(horizon=horizon).fit(panel), folder)
-            return folder
-    raise DataError(f"{batch.source.name} holds no series that is known before {batch.as_of}")
-
-
-def _some(rows: Iterator[pd.DataFrame], batch: _Batch) -> Iterator[pd.DataFrame]:
-    """The rows, of which there must be some: an empty source must not take away what an earlier run wrote."""
-    empty = True
-    for frame in rows:
-        empty = empty and frame.empty
-        yield frame
-    if empty:
-        raise DataError(
-            f"{batch.source.name} holds no series to forecast as of {batch.as_of}: none has a value before it"
-        )
-
-
-class _Tally:
-    """What became of the series, counted while their rows go by."""
-
-    def __init__(self, unfit: str = "") -> None:
-        self.series = 0
-        self.fallbacks: dict[Any, str] = {}
-        self.missing: dict[Any, str] = {}
-        self._unfit = unfit
-
-    def counted(self, parts: Iterator[ChunkForecast], name: str, version: str) -> Iterator[pd.DataFrame]:
-        """The rows of the table `forecasts`."""
-        for part in parts:
-            rows = part.frame.assign(model=name, model_version=version)
-            if self._unfit:
-                plain = rows["fallback"] == ""
-                rows["fallback"], rows["reason"] = (rows["fallback"].mask(plain, "SeasonalNaive"),
-                                                    rows["reason"].mask(plain, self._unfit))  # fmt: skip
-            whose = rows[rows["fallback"] != ""].drop_duplicates("unique_id")
-            self.fallbacks |= dict(zip(whose["unique_id"].tolist(), whose["reason"].tolist(), strict=True))
-            self.missing |= part.missing
-            self.series += rows["unique_id"].nunique() + len(part.missing)
-            quantiles = [level_column(q) for q in column_levels(rows.columns)]
-            yield rows[
-                ["unique_id", "ds", "cutoff", "model", "model_version", "mean", *quantiles, "fallback", "reason"]
-            ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from forecast_kit.core.memory import peak_memory
 if TYPE_CHECKING:
     from forecast_kit.jobs.summary import Summary
 
+_PATIENCE_S = 30.0  # between two lines of a log about a stage that goes on
 _LOG = logging.getLogger("forecast_kit.jobs")
 
 
@@ -78,6 +79,28 @@ class Reporter:
             yield
         finally:
             self._context = before
+
+    @contextmanager
+    def progress(self, stage: Stage) -> Iterator[Callable[..., None]]:
+        """A function that takes how far a long stage has come, by name: a line that changes, or one now and then.
+
+        Args:
+            stage: which goes on.
+        """
+        last = time.monotonic()
+        with self.console.status(f"{stage.name:<10}") if self.console.is_terminal else nullcontext() as status:
+
+            def tell(**facts: Any) -> None:
+                nonlocal last
+                if status is not None:
+                    told = ", ".join(f"{key} {_plain(value)}" for key, value in facts.items())
+                    status.update(f"{stage.name:<10} {told}")
+                elif not self._quiet and time.monotonic() - last >= _PATIENCE_S:
+                    last = time.monotonic()
+                    line = {"at": _now(), **self._context, "stage": stage.name, "going_on": True, **facts}
+                    self.console.print(_line(line), markup=False)
+
+            yield tell
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:

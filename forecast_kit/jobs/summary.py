@@ -58,6 +58,19 @@ class Summary:
         return {key: None if value is None else str(value) if key == "file" else _plain(value)
                 for key, value in vars(self).items()}  # fmt: skip
 
+    @property
+    def sentence(self) -> str:
+        """What was done, for people."""
+        told = []
+        if self.forecast is not None and self.model is not None:
+            who = " version ".join(part for part in self.model.values() if part)
+            told.append(f"{self.forecast['series']} series forecast by {who}, {self.forecast['fallbacks']} fell back")
+        if self.training is not None:
+            told.append(f"version {self.training['version']} was trained and {self.training['decision']}")
+        if self.monitor is not None:
+            told.append(f"{self.monitor['scored_runs']} runs scored, {self.monitor['reason']}")
+        return f"As of {self.as_of}: {'; '.join(told) or 'nothing was done'}."
+
     def metrics(self) -> dict[str, float]:
         """The numbers that a tracked run shows."""
         parts = {"forecast": self.forecast, "monitor": self.monitor}

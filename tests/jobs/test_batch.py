@@ -93,6 +93,9 @@ def test_a_second_run_changes_nothing_and_trains_nothing(root: Path, trained: Pa
 def test_the_next_day_scores_the_one_before(root: Path, trained: Path) -> None:
     summary = run(job_of(root, trained), "2024-06-21")
     assert summary.training is None
+    assert summary.sentence == (
+        "As of 2024-06-21: 4 series forecast by nightly version 1, 0 fell back; 1 runs scored, no rule fired."
+    )
     assert summary.monitor is not None
     assert (summary.monitor["scored_runs"], summary.monitor["retrain"]) == (1, False)
     scores = pd.read_parquet(root / "out" / "scores" / f"as_of={DAY}" / "scores.parquet")
