@@ -122,11 +122,17 @@ def check_ids(df: pd.DataFrame, schema: PanelSchema) -> tuple[Ints, np.ndarray]:
         raise SchemaError(f"column {schema.id_col!r} is empty in {int(column.isna().sum())} rows, first at index "
                           f"{', '.join(rows)}")  # fmt: skip
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    codes, ids = pd.factorize(column, sort=True)
-    if pd.api.types.is_integer_dtype(column):
+        # The categories that occur, in their order: there are far fewer of them than rows.
+        used = np.bincount(column.cat.codes, minlength=len(column.cat.categories)) > 0
+        order, ids = pd.factorize(column.cat.categories[used], sort=True)
+        codes = np.full(len(used), -1)
+        codes[used] = order
+        codes = codes[column.cat.codes]
+    else:
+        codes, ids = pd.factorize(column, sort=True)
+    if pd.api.types.is_integer_dtype(ids):
         return codes.astype(np.int64, copy=False), np.asarray(ids, np.int64)
-    foreign = [name for name in ids if not isinstance(name, str)]
+    foreign = [] if isinstance(ids.dtype, pd.StringDtype) else [name for name in ids if not isinstance(name, str)]
     if foreign:
         raise SchemaError(f"column {schema.id_col!r} must hold text or whole numbers, got {column.dtype} such as "
                           f"{foreign[0]}; convert it with .astype(str)")  # fmt: skip

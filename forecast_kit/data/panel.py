@@ -357,16 +357,13 @@ def _as_schema(schema: PanelSchema | Mapping[str, Any] | None, fields: Mapping[s
 def positions(known: np.ndarray, ids: np.ndarray) -> Ints:
     """`[N]` where each id stands in `known`, -1 where it does not; text and numbers are never equal."""
     known, ids = np.asarray(known), np.asarray(ids)
-    if known.dtype.kind == ids.dtype.kind and known.dtype.kind in "iU" and len(known) and _is_sorted(known):
-        # A panel's ids are: a few are found among very many without a table of all.
+    if known.dtype.kind == ids.dtype.kind and known.dtype.kind in "iU" and len(known):
+        # A panel's ids ascend: a few are found among very many without a table of all.
         at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-        return np.where(known[at] == ids, at, -1)
+        found = known[at] == ids
+        if found.all() or (known[1:] > known[:-1]).all():
+            return np.where(found, at, -1)
     return pd.Index(known).get_indexer(pd.Index(ids)).astype(np.int64)
-
-
-def _is_sorted(ids: np.ndarray) -> bool:
-    """Whether ids ascend, each once."""
-    return bool((ids[1:] > ids[:-1]).all())
 
 
 def _carry_over_the_cut(y: Floats, interpolated: Bools, indptr: Ints, cut: Bools) -> Floats:

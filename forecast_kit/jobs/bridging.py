@@ -111,9 +111,9 @@ def unknown_covariates(panel: Panel, values: Floats, steps: Ints) -> dict[int, s
 
 
 def forecast_after(
-    forecaster: Forecaster, panel: Panel, lag: int, *, horizon: int, levels: tuple[float, ...], future: Floats
+    forecaster: Forecaster, panel: Panel, late: Ints, *, horizon: int, levels: tuple[float, ...], future: Floats
 ) -> Forecast:
-    """The forecast of the steps that follow `lag` missing ones after each series' last row.
+    """The forecast of the steps that follow the missing ones after each series' last row.
 
     A forecaster that reaches far enough is asked for all of them at once. Otherwise its means of the missing steps
     are taken for their values, in pieces of what it reaches.
@@ -121,20 +121,39 @@ def forecast_after(
     Args:
         forecaster: fitted.
         panel: the series.
-        lag: the missing steps, the same for all.
+        late: `[N]` the missing steps of each.
         horizon: H, the steps after them.
         levels: quantile levels.
-        future: `[N, lag + H, K]` the known-future covariates.
+        future: `[N, S, K]` the known-future covariates, of `late + H` steps at least.
     """
-    reach = forecaster.reach
-    if reach is None or reach >= lag + horizon:
-        done = forecaster.predict(lag + horizon, levels=levels, history=panel, future=future)
-        return replace(done, ds=done.ds[:, lag:], mean=done.mean[:, lag:], quantiles=done.quantiles[:, lag:])
-    bridged = 0
-    while bridged < lag:
-        piece = min(reach, lag - bridged)
-        ahead = future[:, bridged : bridged + piece]
-        mean = forecaster.predict(piece, history=panel, future=ahead).mean
-        panel = append_rows(panel, np.full(len(panel), piece), mean, ahead)
-        bridged += piece
-    return forecaster.predict(horizon, levels=levels, history=panel, future=future[:, lag:])
+    steps = int(late.max()) + horizon
+    if forecaster.reach is None or forecaster.reach >= steps:
+        done = forecaster.predict(steps, levels=levels, history=panel, future=_filled(future, late + horizon, steps))
+        at = late[:, None] + np.arange(horizon)
+        return replace(
+            done, ds=np.take_along_axis(done.ds, at, axis=1), mean=np.take_along_axis(done.mean, at, axis=1),
+            quantiles=np.take_along_axis(done.quantiles, at[:, :, None], axis=1),
+        )  # fmt: skip
+    left = late.copy()
+    while left.any():
+        who = np.flatnonzero(left)
+        piece = min(forecaster.reach, int(left.max()))
+        ahead = _filled(steps_from(future, late - left, piece)[who], left[who] + horizon, piece)
+        y = np.zeros((len(panel), piece))
+        y[who] = forecaster.predict(piece, history=panel.take(panel.ids[who]), future=ahead).mean
+        rows = np.minimum(left, piece)
+        panel = append_rows(panel, rows, y, steps_from(future, late - left, piece))
+        left -= rows
+    return forecaster.predict(horizon, levels=levels, history=panel, future=steps_from(future, late, horizon))
+
+
+def steps_from(values: Floats, first: Ints, steps: int) -> Floats:
+    """`[N, steps, K]` those of `values [N, S, K]` from a step of each series on; beyond the last one, that one."""
+    at = np.minimum(first[:, None] + np.arange(steps), values.shape[1] - 1)
+    return np.take_along_axis(values, at[:, :, None], axis=1)
+
+
+def _filled(values: Floats, known: Ints, steps: int) -> Floats:
+    """`[N, steps, K]` the first steps, those after the first `known` ones, which nobody asked for, like the last."""
+    at = np.minimum(np.arange(steps), known[:, None] - 1)
+    return np.take_along_axis(values, at[:, :, None], axis=1)

@@ -22,7 +22,14 @@ from forecast_kit.data.regularize import Audit
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ArgumentError, NotFittedError, check_whole
 from forecast_kit.jobs.asof import AsOf, first_step, known_at
-from forecast_kit.jobs.bridging import append_rows, carry_over, forecast_after, known_steps, unknown_covariates
+from forecast_kit.jobs.bridging import (
+    append_rows,
+    carry_over,
+    forecast_after,
+    known_steps,
+    steps_from,
+    unknown_covariates,
+)
 from forecast_kit.jobs.isolating import isolate, one_line, read_panels
 from forecast_kit.jobs.sections import ForecastSection
 from forecast_kit.mlflow.served import normalized
@@ -150,6 +157,9 @@ def forecast_frame(
     _check_fit(forecaster, schema, rules)
     frame = normalized(plain_frame(frame), schema, integer_ids=forecaster.integer_ids_,
                        categories=forecaster.categories_)  # fmt: skip
+    if schema.id_col in frame.columns:
+        # Text is compared once; all that follows counts series by number.
+        frame[schema.id_col] = frame[schema.id_col].astype("category")
     history, future = known_at(frame, schema, as_of)
     known = history.loc[history[schema.target_col].notna(), schema.id_col].unique()
     every = frame[schema.id_col].unique()
@@ -284,22 +294,22 @@ def _by_model(
     why = unknown_covariates(panel, values, late + horizon) | {k: one_line(error) for k, error in errors.items()}
     if panel.schema.gaps == "zero" and late.any():
         panel = append_rows(panel, late, np.zeros(values.shape[:2]), values)
-        values = np.take_along_axis(values, (late[:, None] + np.arange(horizon))[:, :, None], axis=1)
-        late = np.zeros_like(late)
-    ready = np.ones(len(panel), bool)
-    ready[list(why)] = False
-    for lag in np.unique(late[ready]).tolist():
-        group = np.flatnonzero(ready & (late == lag))
+        values, late = steps_from(values, late, horizon), np.zeros_like(late)
+    ready = np.array([k not in why for k in range(len(panel))], bool)
+    # A series is treated alike whatever the others are: on time, within reach, or to be bridged.
+    reach = forecaster.reach
+    far = late + horizon > reach if reach is not None else np.zeros(len(panel), bool)
+    for group in map(np.flatnonzero, (ready & (late == 0), ready & (late > 0) & ~far, ready & (late > 0) & far)):
 
-        def attempt(some: Ints, group: Ints = group, lag: int = lag) -> Forecast:
+        def attempt(some: Ints, group: Ints = group) -> Forecast:
             mine = group[some]
             return forecast_after(
-                forecaster, panel.take(panel.ids[mine]), lag, horizon=horizon, levels=rules.levels,
-                future=values[mine, : lag + horizon],
+                forecaster, panel.take(panel.ids[mine]), late[mine], horizon=horizon, levels=rules.levels,
+                future=values[mine],
             )  # fmt: skip
 
-        done, failed = isolate(len(group), attempt)
-        if not done:
+        done, failed = isolate(len(group), attempt) if len(group) else ([], {})
+        if failed and not done:
             _refuse_call(failed, panel.ids[group])
         why |= {int(group[k]): one_line(error) for k, error in failed.items()}
         for some, forecast in done:
@@ -345,7 +355,7 @@ def _stand_in(panel: Panel, late: Ints, rows: Ints, rules: Rules, whole: _Part) 
     """Writes the seasonal naive forecasts of some series, each from its own history, after its missing steps."""
     season, width = panel.season_length, len(rules.levels) + 2
     panel, late = panel.take(panel.ids[rows]), late[rows]
-    names, _ = short_of_season(panel, season, "SeasonalNaive")
+    whole.fallback[rows], _ = short_of_season(panel, season, "SeasonalNaive")
     with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest there are
         deviation = seasonal_deviation(panel, season)
     for lag in np.unique(late).tolist():
@@ -357,10 +367,9 @@ def _stand_in(panel: Panel, late: Ints, rows: Ints, rules: Rules, whole: _Part) 
             with np.errstate(over="ignore", invalid="ignore"):
                 growth = deviation[some, None] * season_growth(part, season, steps)[:, lag:]
                 quantiles = normal_quantiles(mean, growth, rules.levels)
-            finite = np.isfinite(quantiles).all(axis=(1, 2))[:, None, None]
+            finite = np.asarray(np.isfinite(quantiles).all(axis=(1, 2)))
             whole.mean[rows[some]] = mean
-            whole.quantiles[rows[some]] = np.where(finite, quantiles, mean[:, :, None])
-    whole.fallback[rows] = names
+            whole.quantiles[rows[some]] = np.where(finite[:, None, None], quantiles, mean[:, :, None])
 
 
 def _frame(parts: list[_Part], forecaster: Forecaster, schema: PanelSchema, rules: Rules) -> pd.DataFrame:

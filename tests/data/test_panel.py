@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from forecast_kit import Panel, PanelSchema
 from forecast_kit.data.future import future_values, split_future
+from forecast_kit.data.panel import positions
 from forecast_kit.errors import ArgumentError, ArtifactError, DataError, SchemaError, TimeIndexError, TooShortError
 
 Frame = pd.DataFrame
@@ -495,3 +496,23 @@ def test_a_schema_may_be_a_mapping_and_no_series_is_no_panel() -> None:
     assert panel.schema.freq == "D"
     with pytest.raises(DataError, match="no series was chosen"):
         panel.take([])
+
+
+@pytest.mark.parametrize("ids", [["b", "é", "a", "b"], [11, 7, 30, 11]])
+def test_categories_name_series_as_what_they_stand_for_does(ids: list) -> None:
+    frame = pd.DataFrame({"unique_id": ids, "ds": [1, 1, 1, 2], "y": [1.0, 2, 3, 4]})
+    kinds = pd.CategoricalDtype([ids[2], "zz" if isinstance(ids[0], str) else 99, ids[0], ids[1]])
+    ours = Panel.from_frame(frame.astype({"unique_id": kinds}), freq=1)
+    theirs = Panel.from_frame(frame, freq=1)
+    assert ours.ids.dtype.kind == theirs.ids.dtype.kind
+    assert ours.ids.tolist() == theirs.ids.tolist()
+    np.testing.assert_array_equal(ours.y, theirs.y)
+
+
+@pytest.mark.parametrize("known", [["a", "b", "é", "𝕏"], ["b", "a", "𝕏", "é"], [3, 5, 9, 11], [9, 3, 11, 5], ["a"]])
+def test_positions_are_those_of_a_search_one_by_one(known: list) -> None:
+    sought = [*known[::-1], *(["", "zz", "a "] if isinstance(known[0], str) else [-1, 4, 99])]
+    expected = [known.index(one) if one in known else -1 for one in sought]
+    assert positions(np.array(known), np.array(sought)).tolist() == expected
+    other = np.array([1, 2]) if isinstance(known[0], str) else np.array(["3"])
+    assert positions(np.array(known), other).tolist() == [-1] * len(other)

@@ -295,6 +295,18 @@ def test_a_forecaster_of_a_fixed_horizon_goes_on_from_its_own_forecast(lag: int)
     assert (rows["fallback"] == "").all()
 
 
+def test_how_late_the_others_are_makes_no_difference() -> None:
+    long_before = long({"a": wave(5, 40), "b": wave(8, 40)}, last={"a": 10, "b": 10})
+    model = served(Conformal("Theta", folds=2, horizon=H + 2), long_before, numbered())
+    frame = long({"a": wave(5, 40), "b": wave(8, 40)}, last={"a": 18, "b": 14})  # one within reach, one beyond it
+    both = forecast(model, frame, numbered())
+    for name in "ab":
+        alone = forecast(model, frame[frame["unique_id"] == name], numbered())
+        pd.testing.assert_frame_equal(of(both, name), alone.frame)
+    direct = model.forecaster.predict(H + 2, history=frame[frame["unique_id"] == "a"])
+    np.testing.assert_allclose(of(both, "a")["mean"], direct.mean[0, 2:])
+
+
 def test_where_no_row_means_zero_the_gap_is_zeros_and_nothing_is_stale() -> None:
     schema = numbered(gaps="zero")
     frame = long({"a": wave(5), "b": wave(7)}, last={"b": 10})

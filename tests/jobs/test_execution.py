@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from forecast_kit import Forecaster, NeuralForecaster, Panel, SeasonalNaive
+from forecast_kit.core.bulk import in_bulk
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ArgumentError, ForecastKitError, SchemaError, StoreError
 from forecast_kit.jobs.asof import AsOf
@@ -105,6 +106,17 @@ def test_processes_give_the_same_bytes_in_the_same_order_and_a_killed_one_is_rep
     pd.testing.assert_frame_equal(done, whole(forecasts(naive, SERIAL)), check_exact=True)
     assert 1 <= len(victims) <= 2
     assert not children()
+
+
+@pytest.mark.parametrize("series", [1, 40, 1100])
+def test_a_network_in_bulk_forecasts_what_it_forecasts_by_itself(series: int, network: Path) -> None:
+    model = load_served(str(network)).forecaster
+    frame = chunk(3, series=series)
+    plain = model.predict(H, levels=RULES.levels, history=frame)
+    with in_bulk():
+        bulk = model.predict(H, levels=RULES.levels, history=frame)
+    np.testing.assert_allclose(bulk.mean, plain.mean, rtol=1e-5)
+    np.testing.assert_allclose(bulk.quantiles, plain.quantiles, rtol=1e-5)
 
 
 @pytest.mark.slow
