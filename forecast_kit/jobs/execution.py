@@ -22,9 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from queue import Full, Queue, SimpleQueue
+from threading import Event, Lock, Thread
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pandas as pd
 
@@ -107,9 +107,60 @@ def available() -> int:
 
 
 def _serially(chunks: Iterable[pd.DataFrame], model: Path, task: _Task) -> Iterator[ChunkForecast]:
+    """In one process, of which threads read the next chunk and forecast this one while the caller writes the last."""
     served = _load(model)
-    for chunk in chunks:
-        yield task(served, chunk)
+    return ahead(task(served, chunk) for chunk in ahead(chunks))
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, of which a thread works out the next one while the caller is busy with the one before.
+
+    It works on one more than the caller has asked for. An error comes where its item would have come; closing the
+    iterator ends the thread with the item that it is at.
+
+    >>> list(ahead(k * k for k in range(4)))
+    [0, 1, 4, 9]
+    """
+    ready: Queue[Callable[[], T]] = Queue(1)
+    over = Event()
+
+    def put(what: Callable[[], T]) -> None:
+        while not over.is_set():
+            with suppress(Full):
+                return ready.put(what, timeout=0.1)
+
+    def work() -> None:
+        source = iter(items)
+        try:
+            while not over.is_set():
+                put(partial(_same, next(source)))
+        except BaseException as error:  # also the end of the items; it is raised where they are asked for
+            put(partial(_raise, error))
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+
+    worker = Thread(target=work, name="forecast-ahead", daemon=True)
+    worker.start()
+    try:
+        while True:
+            try:
+                item = ready.get()()
+            except StopIteration:
+                return
+            yield item
+    finally:
+        over.set()
+        worker.join()
+
+
+def _same(item: T) -> T:
+    return item
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def _load(model: Path) -> ServedModel:

@@ -6,7 +6,9 @@ turns, and medians are printed. Seconds count from a loaded model, compiled netw
 compiler's seconds do not grow with the series; `start_s` tells what comes before: it ends with the first chunk.
 
 - `predict`: `keras.Model.predict` on arrays that lie ready in memory, at the batch size that suits it best: the limit.
-- `serial`, `processes`: source, chunks, forecast, fallbacks, sink; of `serial` also the time outside the network.
+- `plain predict`: the same at Keras's own batch size of 32.
+- `serial`, `processes`: source, chunks, forecast, fallbacks, sink.
+- `stepwise`: the same with nothing done at the same time, for the share of the time outside the network.
 
     python tests/benchmarks/bench_batch.py [--series 100000] [--rounds 3] [--network '{"cell": "gru", "hidden": 64}']
 """
@@ -35,7 +37,7 @@ STEPS, HORIZON, LENGTH, LEVELS = 100, 24, 72, (0.1, 0.25, 0.5, 0.75, 0.9)
 START = pd.Timestamp("2024-01-01")
 AS_OF = START + pd.Timedelta(hours=STEPS)
 CHUNK = 2000
-BATCHES = (512, 1024, 2048, 4096)
+BATCHES = (512, 1024, 2048, 4096, 8192)
 FIGURES = {"outside": ".0%", "cpu_s": ".1f", "peak_mb": ",.0f", "start_s": ".1f", "total_s": ".1f", "fallbacks": ".0f"}
 
 
@@ -102,8 +104,8 @@ class Timed:
         return out
 
 
-def limit(folder: Path, series: int) -> dict[str, float]:
-    """`predict` on arrays as the forecaster feeds them."""
+def limit(folder: Path, series: int, sizes: tuple[int, ...]) -> dict[str, float]:
+    """`predict` on arrays as the forecaster feeds them, at the best of the batch sizes."""
     from forecast_kit.mlflow import load_served
 
     model = load_served(str(folder / "model")).forecaster.model_
@@ -116,9 +118,9 @@ def limit(folder: Path, series: int) -> dict[str, float]:
         model.predict(arrays, batch_size=size, verbose=0)
         return time.perf_counter() - began
 
-    for size in BATCHES:  # compiles
+    for size in sizes:  # compiles
         seconds(few, size)
-    best = min(BATCHES, key=lambda size: seconds(few, size))
+    best = min(sizes, key=lambda size: seconds(few, size))
     seconds(inputs, best)  # compiles for what is left over
     began = time.process_time()
     taken = seconds(inputs, best)
@@ -139,9 +141,9 @@ def job(folder: Path, series: int, mode: str) -> dict[str, float]:
     data = DataSection(path=str(folder / f"{series}.parquet"), columns={"freq": "h"})
     source, as_of = open_source(data), AsOf(AS_OF)
     about: dict[str, Any] = {"schema": source.schema, "as_of": as_of, "rules": Rules(HORIZON, LEVELS, HORIZON)}
-    began, plan = time.perf_counter(), ExecutionSection(mode=mode, chunk=CHUNK)
+    began = time.perf_counter()
     clock: Timed | None = None
-    if mode == "serial":
+    if mode == "stepwise":
         served = load_served(str(folder / "model"))
         served.forecaster.model_ = clock = Timed(served.forecaster.model_)
 
@@ -152,6 +154,7 @@ def job(folder: Path, series: int, mode: str) -> dict[str, float]:
 
         parts = one_by_one(source.chunks(CHUNK))
     else:
+        plan = ExecutionSection(mode=mode, chunk=CHUNK)
         parts = forecast_chunks(source.chunks(CHUNK), folder / "model", plan, **about)
     first, worked, fallbacks = 0.0, 0.0, 0
 
@@ -171,13 +174,15 @@ def job(folder: Path, series: int, mode: str) -> dict[str, float]:
     ended = time.perf_counter()
     assert rows == series * HORIZON, rows
     # Chunks that may have been done by the time the first one was given do not count.
-    done = CHUNK * (1 if mode == "serial" else 2 * len(os.sched_getaffinity(0)))
+    ready = {"stepwise": 1, "serial": 3, "processes": 2 * len(os.sched_getaffinity(0))}
+    done = CHUNK * ready[mode]
     found = {
         "seconds": (ended - first) / (series - done) * series, "start_s": first - began, "total_s": ended - began,
         "fallbacks": fallbacks, "peak_mb": own_peak(),
     }  # fmt: skip
     if clock:
         found["outside"] = 1.0 - clock.seconds / (ended - first)
+    if mode != "processes":
         found["cpu_s"] = (time.process_time() - worked) / (series - done) * series
     return found
 
@@ -202,17 +207,17 @@ def main() -> None:
         for series in sizes:
             make(folder, series)
         train(folder, chosen.series, chosen.network)
-        variants = ["predict", "serial", "processes"]
+        variants = ["predict", "plain predict", "stepwise", "serial", "processes"]
         found = {size: in_turn(__file__, variants, chosen.rounds, name, str(size)) for size in sizes}
     print(f"{chosen.network}, {STEPS} steps of history, {LENGTH} read, {HORIZON} forecast; medians of {chosen.rounds}")
     titles = ("series/s", "of limit", "outside", "cpu s", "peak MB", "start s", "total s", "fallbacks")
-    print(f"{'series':>8} {'variant':10}" + "".join(f"{title:>10}" for title in titles))
+    print(f"{'series':>8} {'variant':14}" + "".join(f"{title:>10}" for title in titles))
     for size, by_variant in found.items():
         best = by_variant["predict"]["seconds"]
         for variant, one in by_variant.items():
             shown = [f"{size / one['seconds']:,.0f}", f"{best / one['seconds']:.0%}"]
             shown += [f"{one[key]:{form}}" if key in one else "" for key, form in FIGURES.items()]
-            print(f"{size:8,} {variant:10}" + "".join(f"{figure:>10}" for figure in shown))
+            print(f"{size:8,} {variant:14}" + "".join(f"{figure:>10}" for figure in shown))
 
 
 if __name__ == "__main__":
@@ -220,7 +225,10 @@ if __name__ == "__main__":
 
     if sys.argv[1:2] == ["--one"]:
         variant, place, count = sys.argv[2:5]
-        run = limit(Path(place), int(count)) if variant == "predict" else job(Path(place), int(count), variant)
+        if "predict" in variant:
+            run = limit(Path(place), int(count), BATCHES if variant == "predict" else (32,))
+        else:
+            run = job(Path(place), int(count), variant)
         print(json.dumps(run))
     else:
         main()

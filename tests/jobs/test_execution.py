@@ -22,7 +22,7 @@ from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ArgumentError, ForecastKitError, SchemaError, StoreError
 from forecast_kit.jobs.asof import AsOf
 from forecast_kit.jobs.degrading import ChunkForecast, Rules, forecast_frame
-from forecast_kit.jobs.execution import forecast_chunks
+from forecast_kit.jobs.execution import ahead, forecast_chunks
 from forecast_kit.jobs.sections import ExecutionSection
 from forecast_kit.mlflow import load_served, save_model
 
@@ -194,7 +194,7 @@ import pandas as pd
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.jobs.asof import AsOf
 from forecast_kit.jobs.degrading import Rules
-from forecast_kit.jobs.execution import forecast_chunks
+from forecast_kit.jobs.execution import ahead, forecast_chunks
 from forecast_kit.jobs.sections import ExecutionSection
 frame = pd.DataFrame({{"unique_id": "a", "ds": range(40), "y": 1.0}})
 for part in forecast_chunks(
@@ -256,3 +256,33 @@ def test_ray_gives_the_same_bytes_though_a_worker_is_killed(network: Path) -> No
     done = whole(forecasts(network, ExecutionSection(mode="ray", workers=2), with_a_loss()))
     pd.testing.assert_frame_equal(done, expected, check_exact=True)
     assert killed
+
+
+def test_what_is_done_ahead_comes_in_order_with_its_error_at_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise ValueError("the fourth")
+
+    given = ahead(items())
+    assert [next(given) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="the fourth"):
+        next(given)
+
+
+def test_closing_early_ends_the_thread_and_its_source() -> None:
+    closed, made = [], []
+
+    def items() -> Iterator[int]:
+        try:
+            for k in range(1000):
+                made.append(k)
+                yield k
+        finally:
+            closed.append(True)
+
+    given = ahead(items())
+    assert next(given) == 0
+    given.close()
+    assert closed == [True]
+    assert len(made) < 5  # no more than a few are made ahead
+    assert not [thread for thread in threading.enumerate() if thread.name == "forecast-ahead"]

@@ -20,6 +20,7 @@ from forecast_kit.nn.training.state import Best, Checkpoint, State, are_finite, 
 from forecast_kit.typing import Batch, Floats
 
 OnStep = Callable[[int, dict[str, float]], None]
+_LEAST_COMPILED = 64  # windows of a batch: fewer take no less time
 LONGEST = 256  # steps at most between two points to which a training can go back
 
 
@@ -253,12 +254,12 @@ def apply(model: keras.Model, batch: Batch, size: int = 1024, *, compiled: bool 
         model: the network.
         batch: its inputs.
         size: windows at a time.
-        compiled: whether the network is going to be used many times. It is compiled for batches of `size` windows
-            and for small ones, and the last batch is filled up to one or the other.
+        compiled: whether the network is going to be used many times. It is compiled for batches of a few sizes then,
+            up to four times `size`, and batches are filled up to the next one.
     """
     count = len(next(iter(batch.values())))
     if compiled:
-        return _apply_compiled(model, batch, size, count)
+        return _apply_compiled(model, batch, 4 * size, count)
     parts = [
         model({name: array[k : k + size] for name, array in batch.items()}, training=False)
         for k in range(0, count, size)
@@ -266,12 +267,11 @@ def apply(model: keras.Model, batch: Batch, size: int = 1024, *, compiled: bool 
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float64)
 
 
-def _apply_compiled(model: keras.Model, batch: Batch, size: int, count: int) -> Floats:
-    """See `apply`; of `count` windows."""
+def _apply_compiled(model: keras.Model, batch: Batch, most: int, count: int) -> Floats:
+    """See `apply`; of `count` windows, at most so many at a time."""
     parts, k = [], 0
     while k < count:
-        # A few windows in small batches: they would take a sixteenth of the time of a large one.
-        width = size if count - k > size // 4 else size // 16
+        width = _width(count - k, most)
         part = {name: array[k : k + width] for name, array in batch.items()}
         given = min(width, count - k)
         if given < width:
@@ -279,6 +279,16 @@ def _apply_compiled(model: keras.Model, batch: Batch, size: int, count: int) -> 
         parts.append(model.predict_on_batch(part)[:given])
         k += given
     return np.concatenate(parts).astype(np.float64)
+
+
+def _width(left: int, most: int) -> int:
+    """The size of the next batch: a power of two, so that few are compiled, of which at most a quarter is filling.
+
+    >>> [_width(left, 4096) for left in (9000, 4000, 2500, 600, 40)]
+    [4096, 4096, 2048, 512, 64]
+    """
+    above = max(_LEAST_COMPILED, 1 << (left - 1).bit_length())
+    return min(most, above if above == _LEAST_COMPILED or left > 0.75 * above else above // 2)
 
 
 class _Watch(keras.callbacks.Callback):
