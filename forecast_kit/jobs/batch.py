@@ -181,7 +181,7 @@ def _monitor(batch: Batch) -> bool:
         runs = monitor.score_past(
             sink, batch.source, as_of, look_back=section.look_back, chunk=batch.config.execution.chunk
         )
-        scores = sink.read("scores", until=as_of)
+        scores = monitor.last_scores(sink, as_of, runs=max(section.window, section.look_back))
         stage.note(scored_runs=len(runs), scored_until=str(runs[-1]) if runs else "")
         known = (
             None if batch.force else monitor.decision_in(sink.read("checks", since=as_of, until=monitor.after(as_of)))

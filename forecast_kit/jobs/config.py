@@ -80,6 +80,13 @@ class JobConfig(Section):
                              f"backtest.horizon of {trained}; make them equal")  # fmt: skip
         return self
 
+    @model_validator(mode="after")
+    def _with_an_error_to_compare_with(self) -> JobConfig:
+        if self.monitor.retrain.error_ratio is not None and self.gate.metric != "mase":
+            raise ValueError(f"monitor.retrain.error_ratio compares with the MASE that a champion was promoted with, "
+                             f"but gate.metric is {self.gate.metric!r}; make it mase, or use min_skill")  # fmt: skip
+        return self
+
     def forecasters(self) -> dict[str, Forecaster]:
         """Baselines, then candidates, built; the backtest's horizon is theirs where they name none.
 

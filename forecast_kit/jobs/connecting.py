@@ -16,8 +16,8 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, Engine, make_url
 
 from forecast_kit.errors import ConfigError, ForecastKitError
+from forecast_kit.jobs.sections import VARIABLE
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 _SECRET_KEY = re.compile(r"pass|secret|token", re.IGNORECASE)
 _WAIT_S = 60  # for others who hold a SQLite file
 
@@ -41,7 +41,7 @@ def filled(value: Any, secrets: set[str] | None = None) -> Any:
         return {key: filled(one, found) for key, one in value.items()}
     if isinstance(value, list):
         return [filled(one, found) for one in value]
-    return _VARIABLE.sub(lambda match: _taken(match, found), value) if isinstance(value, str) else value
+    return VARIABLE.sub(lambda match: _taken(match, found), value) if isinstance(value, str) else value
 
 
 def _taken(match: re.Match[str], secrets: set[str]) -> str:
@@ -161,7 +161,7 @@ def database(url: str, *, must_exist: bool = False) -> Database:
 
 def _url(url: str, secrets: set[str]) -> URL:
     """The URL with variables filled in; what is secret in it is added."""
-    whole = _VARIABLE.fullmatch(url.strip())
+    whole = VARIABLE.fullmatch(url.strip())
     if whole:
         text = filled(url.strip(), secrets)
     else:
@@ -182,7 +182,7 @@ def _url(url: str, secrets: set[str]) -> URL:
 def _quoted(text: str, secrets: set[str]) -> str:
     """The text with variables filled in so that a URL takes them as they are; both forms are secret."""
     values = set[str]()
-    text = _VARIABLE.sub(lambda match: quote(_taken(match, values), safe=""), text)
+    text = VARIABLE.sub(lambda match: quote(_taken(match, values), safe=""), text)
     secrets.update(form for value in values for form in (value, quote(value, safe="")))
     return text
 

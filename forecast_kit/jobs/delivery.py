@@ -67,34 +67,36 @@ def deliver(batch: Batch) -> None:
 
 def _deployed(batch: Batch) -> Deployment | None:
     """The champion of that moment: the last that had not learned from later data; None where there never was one."""
-    line: list[Deployment] = []
     try:
-        line = _honest(batch, champions(batch.store, batch.name))
+        fit, present = _honest(batch, champions(batch.store, batch.name))
     except StoreError as error:
         batch.out.warn(f"{error}; going on with the copy of the last champion")
         away = fk_mlflow.Store(batch.store.uri, batch.store.folder, batch.store.home, offline=True)
-        line = _honest(batch, champions(away, batch.name))
-    if not line:
+        fit, present = _honest(batch, champions(away, batch.name))
+    if present is None:
         batch.out.warn(f"no version of {batch.name} is champion: every series gets the seasonal naive forecast")
         return None
-    if batch.hindsight or batch.as_of.knows(line[-1].trained_until or "1678", batch.source.schema):
-        return line[-1]
+    if fit is not None:
+        return fit
     raise ArgumentError(
-        f"the champion of {batch.name}, version {line[0].version}, learned from data until {line[0].trained_until}, "
+        f"the champion of {batch.name}, version {present.version}, learned from data until {present.trained_until}, "
         f"which as of {batch.as_of} was still to come, and so did those before it; its forecasts would look better "
         f"than they are. Train as of an earlier date, or pass --hindsight"
     )
 
 
-def _honest(batch: Batch, line: Iterator[Deployment]) -> list[Deployment]:
-    """The champions up to the first one that may forecast for that as-of."""
-    seen = []
+def _honest(batch: Batch, line: Iterator[Deployment]) -> tuple[Deployment | None, Deployment | None]:
+    """The first champion of the line that may forecast for that as-of, and the present one; None where there is none.
+
+    One that does not tell until when it learned, as those of format 1, may.
+    """
+    present = None
     for deployment in line:
-        seen.append(deployment)
+        present = present or deployment
         until = deployment.trained_until
         if batch.hindsight or until is None or batch.as_of.knows(until, batch.source.schema):
-            break
-    return seen
+            return deployment, present
+    return None, present
 
 
 def _stand_in(batch: Batch, folder: Path, horizon: int) -> Path:

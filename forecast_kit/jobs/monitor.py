@@ -92,6 +92,12 @@ def score_past(sink: Sink, source: OpenSource, as_of: AsOf, *, look_back: int, c
     return runs
 
 
+def last_scores(sink: Sink, as_of: AsOf, *, runs: int) -> pd.DataFrame:
+    """The scores of so many of the last runs: a job of years has more than anybody looks at."""
+    last = [run for run in sink.as_ofs("scores") if run < as_of][-runs:]
+    return sink.read("scores", since=last[0] if last else as_of, until=as_of)
+
+
 def unseen(forecasts: pd.DataFrame, scored: list[pd.DataFrame]) -> pd.DataFrame:
     """Rows for the series of a run that the source has no more: nothing of theirs has come true."""
     seen = {name for part in scored for name in part["unique_id"].tolist()}

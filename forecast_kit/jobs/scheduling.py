@@ -16,10 +16,8 @@ from zoneinfo import ZoneInfo
 
 from forecast_kit.errors import ArgumentError, ConfigError
 from forecast_kit.jobs.config import JobConfig, read_job
-from forecast_kit.jobs.sections import ScheduleSection
+from forecast_kit.jobs.sections import VARIABLE, WEEKDAYS, ScheduleSection
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONGEST_LINE = 990  # characters of a crontab's line: cron takes 998
 # How long a run may take before systemd ends it, which the next run then makes good.
 _TIMEOUTS = {"hour": "55min", "day": "12h", "week": "1d", "month": "1d"}
@@ -103,7 +101,7 @@ def program() -> tuple[str, ...]:
 
 def variables_of(config: JobConfig) -> list[str]:
     """The names of the environment variables that a job mentions as `${NAME}`, in order."""
-    return list(dict.fromkeys(name for text in _texts(config.model_dump()) for name in _VARIABLE.findall(text)))
+    return list(dict.fromkeys(name for text in _texts(config.model_dump()) for name in VARIABLE.findall(text)))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -158,7 +156,7 @@ def _runs_on(schedule: ScheduleSection, day: date) -> bool:
 
 def _weekday(schedule: ScheduleSection) -> int:
     """The day of the week, Monday being 0."""
-    return _WEEKDAYS.index(str(schedule.on or "Mon"))
+    return WEEKDAYS.index(str(schedule.on or "Mon"))
 
 
 def _time(schedule: ScheduleSection) -> tuple[int, int]:

@@ -16,18 +16,18 @@ from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import nearest
 from forecast_kit.evaluation.gate import Gate
 
-_VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*\}")
+VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")  # of the environment, as a job file mentions it
 _SECRET_KEYS = re.compile(r"secret|password|token|(^|_)key$", re.IGNORECASE)
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def _without_password(url: str) -> str:
     """The URL, which must not hold a password that everybody who reads the file would read."""
-    if "://" not in url and not _VARIABLE.fullmatch(url.strip()):
+    if "://" not in url and not VARIABLE.fullmatch(url.strip()):
         raise ValueError("this is no URL of SQLAlchemy's; write such as sqlite:///demand.db, "
                          "postgresql+psycopg://user:${DB_PASSWORD}@host/base, or ${DEMAND_DB}")  # fmt: skip
     # A variable in place of the password is what is asked for; its braces would confuse the parser of URLs.
-    password = urlsplit(_VARIABLE.sub("", url)).password
+    password = urlsplit(VARIABLE.sub("", url)).password
     if password:
         raise ValueError("the URL holds a password in plain text; write ${NAME} in its place and set that "
                          "environment variable where the job runs")  # fmt: skip
@@ -37,7 +37,7 @@ def _without_password(url: str) -> str:
 def _without_secrets(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a file system, whose keys and tokens must come from the environment."""
     for key, value in options.items():
-        if _SECRET_KEYS.search(key) and isinstance(value, str) and not _VARIABLE.fullmatch(value):
+        if _SECRET_KEYS.search(key) and isinstance(value, str) and not VARIABLE.fullmatch(value):
             raise ValueError(f"{key!r} holds a secret in plain text; write ${{NAME}} in its place and set that "
                              f"environment variable where the job runs")  # fmt: skip
     return options
@@ -288,8 +288,8 @@ class ScheduleSection(Section):
                              f"'UTC'.{nearest(self.timezone, available_timezones())}")  # fmt: skip
         if self.every in ("hour", "day") and self.on is not None:
             raise ValueError(f"'on' has no meaning where every is {self.every!r}; leave it out")
-        if self.every == "week" and self.on not in (None, *_WEEKDAYS):
-            raise ValueError(f"on must be one of {', '.join(_WEEKDAYS)}, got {self.on!r}")
+        if self.every == "week" and self.on not in (None, *WEEKDAYS):
+            raise ValueError(f"on must be one of {', '.join(WEEKDAYS)}, got {self.on!r}")
         if self.every == "month" and not (self.on is None or (isinstance(self.on, int) and 1 <= self.on <= 28)):
             raise ValueError(f"on must be a day from 1 to 28, which every month has; got {self.on!r}")
         return self

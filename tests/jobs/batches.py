@@ -69,4 +69,4 @@ def write_job(root: Path, **changes: str) -> Path:
 def run(job: Path, as_of: str, **options: object) -> Summary:
     """The job for a day, in this process, without a word."""
     out = Reporter(Console(quiet=True), quiet=True)
-    return run_batch(read_job(job), AsOf.read(as_of), out=out, **options)  # type: ignore[arg-type]
+    return run_batch(read_job(job), AsOf.read(as_of), out=out, **options)

@@ -176,7 +176,7 @@ def test_ids_stay_what_they_are(tmp_path: Path, ids: object, kind: str) -> None:
     frame.to_parquet(tmp_path / "sales.parquet")
     read = open_source(section(tmp_path / "sales.parquet")).frame()
     assert str(read["unique_id"].dtype) == kind
-    assert read["unique_id"].tolist() == [int(one) if kind == "int64" else one for one in list(ids)]  # type: ignore[call-overload] # lists and arrays alike
+    assert read["unique_id"].tolist() == [int(one) if kind == "int64" else one for one in list(ids)]
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_chunks_of_any_rows_are_what_a_dictionary_would_gather(
         for chunk in chunks:
             for one, part in chunk.groupby("id"):
                 assert one not in found
-                found[int(one)] = part["y"].tolist()  # type: ignore[call-overload] # ids are whole numbers here
+                found[int(one)] = part["y"].tolist()
         assert found == expected
         assert [chunk["id"].nunique() for chunk in chunks[:-1]] == [size] * (len(chunks) - 1)
 

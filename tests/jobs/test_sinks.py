@@ -57,7 +57,7 @@ def section_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> SinkS
 
 
 def forecasts(as_of: AsOf = JULY, *, series: int = 3, mean: float = 1.0, name: str = "00") -> pd.DataFrame:
-    stamps = pd.date_range(as_of.value, periods=2, freq="h", unit="us")  # type: ignore[arg-type] # a stamp here
+    stamps = pd.date_range(as_of.value, periods=2, freq="h", unit="us")
     rows = series * len(stamps)
     return pd.DataFrame(
         {
@@ -171,7 +171,7 @@ def any_base(postgres_base: str) -> SinkSection:
 
 
 def test_levels_may_change_from_run_to_run_in_files(tmp_path: Path) -> None:
-    sink = open_sink(section_of("parquet", tmp_path, None), HOURLY)  # type: ignore[arg-type] # files need no server
+    sink = open_sink(section_of("parquet", tmp_path, None), HOURLY)
     august = AsOf.read("2024-08-01")
     sink.write("forecasts", JULY, [forecasts(series=1)])
     sink.write("forecasts", august, [forecasts(august, series=1).assign(q05=0.1)])
@@ -482,7 +482,7 @@ def test_tables_are_typed_and_keyed(kind: str, tmp_path: Path, request: pytest.F
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
-    section = section_of("sqlite", tmp_path, None)  # type: ignore[arg-type] # SQLite needs no server
+    section = section_of("sqlite", tmp_path, None)
     with engine_of(section).begin() as connection:
         connection.execute(sa.text("CREATE TABLE forecasts (id INTEGER)"))
     with pytest.raises(StoreError, match="lacks the columns 'as_of', 'unique_id', 'ds', 'cutoff', 'model' and 5 more"):
