@@ -209,9 +209,10 @@ def _portions(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFram
 
 
 def cut_series(batches: Iterable[pd.DataFrame], id_col: str, *, series: int) -> Iterator[pd.DataFrame]:
-    """Chunks of complete series, so many in each but the last.
+    """Chunks of complete series, so many in each but the last; the ids as categories, in the order of the rows.
 
-    No more is held at a time than a chunk and a batch.
+    No more is held at a time than a chunk and a batch. Categories, as whoever works with a chunk needs to know which
+    rows are whose, and here that is known without comparing each row's text once more.
 
     Args:
         batches: in which the rows of a series follow one another, over as many batches as they like.
@@ -222,18 +223,32 @@ def cut_series(batches: Iterable[pd.DataFrame], id_col: str, *, series: int) -> 
     >>> [chunk["id"].str.cat() for chunk in cut_series(parts, "id", series=2)]
     ['aaab', 'cccd', 'e']
     """
-    held, count, last = list[pd.DataFrame](), 0, None  # `count`: series that began since the last cut
+    held, names = list[pd.DataFrame](), list[pd.Series]()  # since the last cut
+    first = count = 0  # the number of the first series since then, and of series that have begun at all
+    last = None
+
+    def chunk(rows: list[pd.DataFrame]) -> pd.DataFrame:
+        whole = pd.concat(rows, ignore_index=True)
+        every = names[0] if len(names) == 1 else pd.concat(names)
+        names[:] = [every.iloc[series:]]
+        kind = pd.CategoricalDtype(pd.Index(every.iloc[:series], name=None))
+        return whole.assign(**{id_col: pd.Categorical.from_codes(whole[id_col] - first, dtype=kind)})
+
     for batch in batches:
         if batch.empty:
             continue
-        starts = run_starts(batch[id_col])
-        begun = starts if last is None or batch[id_col].iloc[0] != last else starts[1:]
-        last = batch[id_col].iloc[-1]
-        at = 0
-        for cut in begun[series - count :: series].tolist():  # where one series too many begins
-            yield pd.concat([*held, batch.iloc[at:cut]], ignore_index=True)
-            held, at = [], cut
-        held.append(batch.iloc[at:])
-        count = (count + len(begun) - 1) % series + 1
+        ids = batch[id_col]
+        starts = run_starts(ids)
+        goes_on = last is not None and ids.iloc[0] == last
+        begun, before, last = starts[int(goes_on) :], count, ids.iloc[-1]
+        names.append(ids.iloc[begun])
+        number = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(ids))) + (count - goes_on)
+        count += len(begun)
+        numbered, at = batch.assign(**{id_col: number}), 0
+        while first + series < count:  # one series too many has begun
+            cut = int(begun[first + series - before])
+            yield chunk([*held, numbered.iloc[at:cut]])
+            held, at, first = [], cut, first + series
+        held.append(numbered.iloc[at:])
     if held:
-        yield pd.concat(held, ignore_index=True)
+        yield chunk(held)

@@ -158,8 +158,10 @@ def known_at(frame: pd.DataFrame, schema: PanelSchema, as_of: AsOf) -> tuple[pd.
     check_columns(frame, schema)
     later = ~_before(frame[schema.time_col], schema, as_of)
     if not schema.future:
-        frame = frame[~later]
+        frame = frame[~later] if later.any() else frame
         known = frame[schema.target_col].notna()
+        if known.all():
+            return frame, None
         last = frame[schema.time_col].where(known).groupby(frame[schema.id_col]).transform("max")
         return frame[~(frame[schema.time_col] > last)], None
     rows = frame.copy(deep=False)

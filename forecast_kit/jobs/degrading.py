@@ -157,7 +157,7 @@ def forecast_frame(
     _check_fit(forecaster, schema, rules)
     frame = normalized(plain_frame(frame), schema, integer_ids=forecaster.integer_ids_,
                        categories=forecaster.categories_)  # fmt: skip
-    if schema.id_col in frame.columns:
+    if schema.id_col in frame.columns and not isinstance(frame[schema.id_col].dtype, pd.CategoricalDtype):
         # Text is compared once; all that follows counts series by number.
         frame[schema.id_col] = frame[schema.id_col].astype("category")
     history, future = known_at(frame, schema, as_of)

@@ -6,6 +6,7 @@ grow with the number of series. A worker that dies is replaced, and its chunk tr
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RETRIES = 2  # of a chunk whose worker died
+_PIPE = 1 << 20  # bytes: a chunk has millions, and after each filling of a pipe a thread waits for its turn again
 # Read by TensorFlow, OpenMP, OpenBLAS and MKL when they are loaded; without them each worker would take every core.
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
             "MKL_NUM_THREADS")  # fmt: skip
@@ -258,6 +260,8 @@ class _Worker:
                     [sys.executable, "-c", "from forecast_kit.jobs.execution import _serve; _serve()"],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment, start_new_session=True,
                 )  # fmt: skip
+                for pipe in (self._process.stdin, self._process.stdout):
+                    _widen(pipe)
                 _send(self._process.stdin, self._setup)
             return self._process
 
@@ -281,6 +285,13 @@ class _Worker:
                 pipe.close()
         status = process.wait()
         return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Lets a pipe hold more, where the system can and this user may."""
+    assert pipe is not None  # it is one
+    with suppress(OSError, AttributeError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _send(pipe: IO[bytes] | None, what: Any) -> None:

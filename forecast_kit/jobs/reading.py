@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
@@ -108,6 +110,21 @@ class DataFiles:
                 for frame in _rows(content, file, own, kinds, bool(schema.categorical)):
                     yield file.name, frame.assign(**told)
 
+    def ids(self, schema: PanelSchema) -> Iterator[Portion]:
+        """Each row's series, of Parquet files where it is text no more than the rows at which it changes.
+
+        Raises:
+            DataError, SchemaError: see `portions`.
+        """
+        if not self.parquet or any(schema.id_col in file.partition for file in self.files):
+            yield from self.portions([schema.id_col], schema)
+            return
+        for file in self.files:
+            with self._open(file) as content:
+                check_names([schema.id_col], _names(content, file), file.name, self.files[0].name)
+                for frame in _changes(content, schema.id_col):
+                    yield file.name, frame
+
     def _category_kinds(self, columns: Sequence[str]) -> dict[str, str]:
         """What the categories of CSV files are: whole numbers or booleans where all of them are, else text.
 
@@ -161,6 +178,18 @@ def _rows(
         chunksize=PORTION, compression=_compression(file),
     ) as reader:  # fmt: skip
         yield from reader
+
+
+def _changes(content: IO[bytes], column: str) -> Iterator[pd.DataFrame]:
+    """Portions of one column of a Parquet file; of text, which comes as numbers in a dictionary, where it changes."""
+    with pq.ParquetFile(content, read_dictionary=[column]) as parquet:
+        for batch in parquet.iter_batches(PORTION, columns=[column]):
+            values = batch.column(0)
+            if pa.types.is_dictionary(values.type):
+                codes = values.indices.fill_null(-1).to_numpy()
+                starts = np.flatnonzero(np.diff(codes, prepend=-2))
+                values = values.dictionary.take(values.indices.take(pa.array(starts)))
+            yield pa.table({column: values}).to_pandas()
 
 
 def _compression(file: DataFile) -> Any:

@@ -86,6 +86,8 @@ class OpenSource:
     def chunks(self, series: int) -> Iterator[pd.DataFrame]:
         """The same rows in chunks of complete series, so many in each but the last; the same chunks in every run.
 
+        Ids are categories there, those of the chunk.
+
         Where the rows of each series follow one another they are read as they come, else they are sorted by way of
         temporary files of about their size (`TMPDIR` tells where). Of Parquet files the ids are read first; CSV files
         and what a query gives go through a temporary file in any case. Memory is that of a chunk and some hundred
@@ -117,7 +119,8 @@ class OpenSource:
     def _readable(self, stack: ExitStack) -> tuple[Batches, Batches, int | None]:
         """What gives all rows, what gives at least their ids, and how many there are; as often as need be."""
         if isinstance(self.rows, DataFiles) and self.rows.parquet:
-            return self._portions, lambda: self._portions([self.schema.id_col]), self.rows.rows
+            files = self.rows
+            return self._portions, lambda: tidied(files.ids(self.schema), self.schema), files.rows
         if isinstance(self.rows, pd.DataFrame):
             return self._portions, self._portions, len(self.rows)
         # Parsing text twice takes longer than writing it down, and a database may say something else the second time.

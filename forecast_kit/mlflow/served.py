@@ -179,11 +179,12 @@ def _as_categories(column: pd.Series, example: Any) -> pd.Series:
 
 
 def _as_ids(ids: pd.Series, integer_ids: bool) -> pd.Series:
-    numbers = is_integer_dtype(ids) or (is_object_dtype(ids) and infer_dtype(ids, skipna=True) == "integer")
+    values: Any = ids.cat.categories if isinstance(ids.dtype, pd.CategoricalDtype) else ids
+    numbers = is_integer_dtype(values) or (is_object_dtype(values) and infer_dtype(values, skipna=True) == "integer")
     if numbers and not integer_ids:
         raise SchemaError(f"column {ids.name!r} holds whole numbers, but the series that the model was trained on are "
                           f"named by text; send text, as .astype(str) makes it")  # fmt: skip
     if integer_ids and not numbers:
         raise SchemaError(f"column {ids.name!r} holds {ids.dtype}, but the series that the model was trained on are "
                           f"named by whole numbers; send those, as .astype('int64') makes them")  # fmt: skip
-    return ids.astype(np.int64) if integer_ids and not ids.isna().any() else ids
+    return ids.astype(np.int64) if integer_ids and values is ids and not ids.isna().any() else ids

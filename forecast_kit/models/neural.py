@@ -363,8 +363,9 @@ class NeuralForecaster(Forecaster):
 
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         params = self._parameters(history, horizon, future)
-        center = self.transform_.inverse(self._head.center(params), history)
-        return Prediction(center, self.transform_.inverse(self._head.quantile(params, levels), history))
+        center, quantiles = self._head.center(params), self._head.quantile(params, levels)
+        values = self.transform_.inverse(np.concatenate([center[:, :, None], quantiles], axis=2), history)
+        return Prediction(values[:, :, 0], values[:, :, 1:])
 
     def _parameters(self, history: Panel, horizon: int, future: Floats) -> Floats:
         """`[N, H, K]` the head's, in transformed units."""

@@ -59,7 +59,9 @@ def check_chunks(source: OpenSource, size: int) -> None:
     """The chunks hold all rows, each series once and whole, in the order in which `frame` has its rows."""
     whole, seen = source.frame(), set[object]()
     chunks = list(source.chunks(size))
-    for chunk in chunks:
+    for one in chunks:
+        assert one["unique_id"].cat.categories.tolist() == one["unique_id"].unique().tolist()
+        chunk = one.astype({"unique_id": whole["unique_id"].dtype})
         ids = set(chunk["unique_id"])
         assert not ids & seen
         seen |= ids

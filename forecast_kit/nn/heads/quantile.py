@@ -92,6 +92,8 @@ def interpolate_levels(quantiles: np.ndarray, trained: tuple[float, ...], asked:
     """
     at = np.interp(asked, trained, np.arange(len(trained)))
     low = np.minimum(at.astype(int), len(trained) - 1)
+    if (at == low).all():
+        return quantiles[..., low]
     high = np.minimum(low + 1, len(trained) - 1)
     share = at - low
     # Weighted where there is something to weigh: nought times an infinite quantile would be no number.
