@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -206,6 +207,7 @@ def fetch_model(model_uri: str, dst_path: str | Path) -> tuple[Path, str | None]
         StoreError: there is no such model.
         ArtifactError: it is another one than was registered.
     """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # also for a copy of a few local files
     try:
         uri, version, expected = _registered(model_uri)
         local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(dst_path)))
