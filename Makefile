@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check bench accuracy bench-accuracy ui clean
+.PHONY: demo test test-all check notebooks docs bench accuracy bench-accuracy ui clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forecast-kit run pipelines/demo.yaml
@@ -19,6 +19,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py
+
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/python notebooks/build.py
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/bench_panel.py
