@@ -24,7 +24,7 @@ notebooks: $(VENV)/.installed-dev
 	$(BIN)/python notebooks/build.py
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/bench_panel.py

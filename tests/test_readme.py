@@ -88,8 +88,17 @@ def test_the_csv_and_schema_of_the_readme_fit_each_other(tmp_path: Path) -> None
 
 def test_every_file_and_command_that_the_readme_names_exists() -> None:
     text = README.read_text()
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (README.parent / target).exists(), target
+    for page in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", (README.parent / page).read_text()):
+            assert (README.parent / target).exists(), f"{page}: {target}"
     makefile = (README.parent / "Makefile").read_text()
     for target in re.findall(r"`?make (\w+)`?", text):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_citation_is_of_this_version() -> None:
+    from forecast_kit import __version__
+
+    cited = YAML(typ="safe", pure=True).load((README.parent / "CITATION.cff").read_text())
+    assert cited["version"] == __version__
+    assert cited["license"] == "Apache-2.0"

@@ -90,6 +90,12 @@ class Forecast:
         reason: `[N]` why it had to, empty text where none had to.
         zone: the time zone that frames show `ds` and `cutoff` in, which are UTC here; None for stamps as
             they are.
+
+    >>> from forecast_kit import Naive, Panel
+    >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 4]}), freq=1)
+    >>> forecast = Naive().fit(panel).predict(2, levels=(0.5,))
+    >>> forecast.horizon, forecast.quantiles.shape, forecast.to_frame()["q50"].tolist()
+    (2, (1, 2, 1), [4.0, 4.0])
     """
 
     model: str

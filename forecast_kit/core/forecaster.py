@@ -81,6 +81,12 @@ class Forecaster(ABC):
         trained_on_: the digest of that panel, see `Panel.digest`.
         history_: the rows that a forecast needs, the last `context_length` of each series; None
             after a load from an artefact that holds no rows.
+
+    >>> from forecast_kit import Naive, load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> model = Naive(horizon=3)
+    >>> model.fit(panel).predict().mean, model.context_length, model.get_params()
+    (array([[432., 432., 432.]]), 1, {'horizon': 3})
     """
 
     packages: tuple[str, ...] = ("numpy", "pandas")

@@ -79,6 +79,11 @@ class MinMax(_Scaling):
 
     Args:
         scope: `"series"` or `"global"`, see `Standard`.
+
+    >>> import pandas as pd
+    >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(3), "y": [2.0, 4, 6]}), freq=1)
+    >>> MinMax().fit(panel).transform(panel).y
+    array([0. , 0.5, 1. ])
     """
 
     name = "minmax"
@@ -98,6 +103,11 @@ class Robust(_Scaling):
 
     Args:
         scope: `"series"` or `"global"`, see `Standard`.
+
+    >>> import pandas as pd
+    >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(5), "y": [1.0, 2, 3, 4, 100]}), freq=1)
+    >>> Robust().fit(panel).transform(panel).y
+    array([-1. , -0.5,  0. ,  0.5, 48.5])
     """
 
     name = "robust"
@@ -127,6 +137,11 @@ class MeanAbs(_Scaling):
         scope: `"series"` or `"global"`, see `Standard`.
 
     Source: Salinas, Flunkert, Gasthaus, Januschowski (2020), DeepAR, section 3.3.
+
+    >>> import pandas as pd
+    >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(3), "y": [2.0, -4, 6]}), freq=1)
+    >>> MeanAbs().fit(panel).transform(panel).y
+    array([ 0.5, -1. ,  1.5])
     """
 
     name = "mean_abs"

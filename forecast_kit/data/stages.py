@@ -38,6 +38,14 @@ class Stage(BaseEstimator, ABC):
     Attributes:
         name: what a configuration calls the stage.
         ids_: `[N]` the series that were there at fit.
+
+    >>> from forecast_kit import load
+    >>> from forecast_kit.data.transforms import make_stage
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> stage = make_stage("standard").fit(panel)
+    >>> scaled = stage.transform(panel)
+    >>> stage.inverse(scaled.y[None, -2:, None], panel)[0, :, 0].round(6)
+    array([390., 432.])
     """
 
     name: ClassVar[str] = ""

@@ -41,6 +41,9 @@ class WindowSpec:
 
     Raises:
         ArgumentError: an argument is out of range.
+
+    >>> WindowSpec(input_length=8, horizon=2, min_observed=0.3).least_observed
+    3
     """
 
     input_length: int

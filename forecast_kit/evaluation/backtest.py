@@ -36,6 +36,12 @@ class Backtest:
         timings: `model, fold, fit_s, predict_s, size_mb`; fit_s is 0 where a model was not fitted anew.
         levels: the quantile probabilities that were asked for.
         unfinished: `(model, fold)` that the time budget left no time for.
+
+    >>> from forecast_kit import Naive, Panel, RollingOrigin, backtest
+    >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [1.0, 2, 3, 4, 5, 6]}), freq=1)
+    >>> result = backtest({"naive": Naive()}, panel, RollingOrigin(2))
+    >>> result.frame[["cutoff", "step", "y", "mean"]].values.tolist()
+    [[3.0, 1.0, 5.0, 4.0], [3.0, 2.0, 6.0, 4.0]]
     """
 
     frame: pd.DataFrame

@@ -48,6 +48,9 @@ class Gate:
 
     Raises:
         ArgumentError: a value is out of range, or one of `group_by` and `max_group_loss` is there without the other.
+
+    >>> Gate(min_skill=0.05, significance=0.05).metric
+    'mase'
     """
 
     metric: str = "mase"

@@ -32,22 +32,38 @@ def ratio(above: Floats, below: Floats) -> Floats:
 
 
 def me(y: Floats, mean: Floats, observed: Bools) -> Floats:
-    """Mean error, in the target's unit: above 0 where forecasts are too low."""
+    """Mean error, in the target's unit: above 0 where forecasts are too low.
+
+    >>> float(me(np.array([3.0, 5]), np.array([4.0, 3]), np.array([True, True])))
+    0.5
+    """
     return mean_over(y - mean, observed)
 
 
 def mae(y: Floats, mean: Floats, observed: Bools) -> Floats:
-    """Mean absolute error, in the target's unit."""
+    """Mean absolute error, in the target's unit.
+
+    >>> float(mae(np.array([3.0, 5]), np.array([4.0, 3]), np.array([True, True])))
+    1.5
+    """
     return mean_over(np.abs(y - mean), observed)
 
 
 def mse(y: Floats, mean: Floats, observed: Bools) -> Floats:
-    """Mean squared error, in the target's unit squared."""
+    """Mean squared error, in the target's unit squared.
+
+    >>> float(mse(np.array([3.0, 5]), np.array([4.0, 3]), np.array([True, True])))
+    2.5
+    """
     return mean_over(np.square(y - mean), observed)
 
 
 def rmse(y: Floats, mean: Floats, observed: Bools) -> Floats:
-    """Root of the mean squared error, in the target's unit."""
+    """Root of the mean squared error, in the target's unit.
+
+    >>> float(rmse(np.array([3.0, 5]), np.array([2.0, 4]), np.array([True, True])))
+    1.0
+    """
     return np.sqrt(mse(y, mean, observed))
 
 
@@ -87,7 +103,11 @@ def wape(y: Floats, mean: Floats, observed: Bools) -> Floats:
 
 
 def bias(y: Floats, mean: Floats, observed: Bools) -> Floats:
-    """Relative bias, `sum (f - y) / sum |y|`: above 0 where forecasts are too high, as a fraction."""
+    """Relative bias, `sum (f - y) / sum |y|`: above 0 where forecasts are too high, as a fraction.
+
+    >>> float(bias(np.array([3.0, 5]), np.array([4.0, 8]), np.array([True, True])))
+    0.5
+    """
     return ratio(mean_over(mean - y, observed), mean_over(np.abs(y), observed))
 
 
@@ -154,6 +174,10 @@ def pinball(y: Floats, quantiles: Floats, observed: Bools, levels: Floats) -> Fl
     `max(q (y - f), (q - 1)(y - f))`, `quantiles [..., H, Q]`, `levels [Q]`.
 
     Source: Koenker and Bassett, Regression Quantiles, 1978.
+
+    >>> y, seen = np.array([3.0]), np.array([True])
+    >>> float(pinball(y, np.array([[2.0, 5.0]]), seen, np.array([0.25, 0.75])))  # (0.25 * 1 + 0.25 * 2) / 2
+    0.375
     """
     return mean_over(_pinball(y, quantiles, levels).mean(axis=-1), observed)
 
@@ -164,6 +188,10 @@ def wql(y: Floats, quantiles: Floats, observed: Bools, levels: Floats) -> Floats
     With the median alone it is `wape` of the median.
 
     Source: Salinas et al. (2020), DeepAR, 4.1, as averaged over levels by Rangapuram et al. (2018).
+
+    >>> y, seen = np.array([3.0]), np.array([True])
+    >>> float(wql(y, np.array([[2.0, 5.0]]), seen, np.array([0.25, 0.75])))
+    0.25
     """
     return ratio(2.0 * pinball(y, quantiles, observed, levels), mean_over(np.abs(y), observed))
 
@@ -203,12 +231,20 @@ def crps_samples(y: Floats, samples: Floats, observed: Bools) -> Floats:
 
 
 def coverage(y: Floats, low: Floats, high: Floats, observed: Bools) -> Floats:
-    """The share of observed actuals within `[low, high]`."""
+    """The share of observed actuals within `[low, high]`.
+
+    >>> float(coverage(np.array([3.0, 9]), np.array([1.0, 1]), np.array([5.0, 5]), np.array([True, True])))
+    0.5
+    """
     return mean_over(((y >= low) & (y <= high)).astype(float), observed)
 
 
 def interval_width(low: Floats, high: Floats, observed: Bools) -> Floats:
-    """The mean width of the interval, in the target's unit."""
+    """The mean width of the interval, in the target's unit.
+
+    >>> float(interval_width(np.array([1.0, 1]), np.array([5.0, 7]), np.array([True, True])))
+    5.0
+    """
     return mean_over(high - low, observed)
 
 

@@ -69,6 +69,13 @@ def save_model(
         NotFittedError: the forecaster is not fitted.
         ArgumentError: it has no horizon, and none was given.
         ArtifactError: the folder is not empty.
+
+    >>> from forecast_kit import Naive, load
+    >>> forecaster = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(forecaster, f"{folder}/naive", history=True)
+    ...     load_model(f"{folder}/naive").predict().mean
+    array([[432., 432.]])
     """
     steps = horizon or forecaster.horizon
     if steps is None:
@@ -162,6 +169,13 @@ def artifact_digest(path: str | Path) -> str:
 
     Raises:
         ArtifactError: there is no forecaster in it.
+
+    >>> from forecast_kit import Naive, load
+    >>> forecaster = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(forecaster, f"{folder}/naive")
+    ...     len(artifact_digest(f"{folder}/naive"))
+    64
     """
     return folder_digest(Path(path) / _DATA)
 
@@ -184,6 +198,14 @@ def load_served(model_uri: str, dst_path: str | Path | None = None) -> ServedMod
     Raises:
         StoreError: there is no such model.
         ArtifactError: it is not of this flavour, is damaged, or is another one than was registered.
+
+    >>> from forecast_kit import Naive, load
+    >>> forecaster = Naive().fit(Panel.from_frame(*load("air_passengers")))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(forecaster, f"{folder}/naive", horizon=3, levels=(0.1, 0.9))
+    ...     served = load_served(f"{folder}/naive")
+    >>> served.horizon, served.levels
+    (3, (0.1, 0.9))
     """
     scratch = None if dst_path else tempfile.mkdtemp(prefix="forecast_kit-")
     try:

@@ -101,6 +101,9 @@ class TimePooling(keras.layers.Layer):
     Call: `[B, T, D]` -> `[B, D]`.
 
     Source of the attention: Bahdanau, Cho and Bengio (2015), section 3.1, without a query.
+
+    >>> tuple(TimePooling("max")(ops.ones((2, 5, 3))).shape)
+    (2, 3)
     """
 
     def __init__(self, mode: str = "last", *, units: int | None = None, seed: int | None = None, **kwargs: Any) -> None:

@@ -96,6 +96,10 @@ def load(name: str) -> Dataset:
 
     Raises:
         ArgumentError: there is no such set.
+
+    >>> frame, schema = load("hospital")
+    >>> frame["unique_id"].nunique(), schema.freq
+    (767, 'MS')
     """
     if name not in _SETS:
         raise ArgumentError(f"no bundled data set {name!r}; there are {', '.join(names)}.{nearest(name, names)}")

@@ -31,7 +31,12 @@ CELLS: dict[str, type[Cell]] = {
 
 
 def check_cell(name: str) -> None:
-    """Raises an `ArgumentError` unless `make_cell` knows the name."""
+    """Raises an `ArgumentError` unless `make_cell` knows the name.
+
+    >>> check_cell("lstmm")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    forecast_kit.errors.ArgumentError: cell must be one of rnn, lstm, ...; got 'lstmm'. Did you mean 'lstm'?
+    """
     if name not in CELLS:
         raise ArgumentError(f"cell must be one of {', '.join(CELLS)}; got {name!r}.{nearest(str(name), list(CELLS))}")
 

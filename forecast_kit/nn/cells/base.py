@@ -38,6 +38,12 @@ class Cell(keras.layers.Layer):
 
     Attributes:
         state_sizes: the width of each state.
+
+    >>> from forecast_kit.nn.cells import ElmanCell
+    >>> cell = ElmanCell(3)
+    >>> output, states = cell(ops.ones((2, 4)), cell.get_initial_state(2))
+    >>> tuple(output.shape), len(states), cell.state_size
+    ((2, 3), 1, [3])
     """
 
     carries: ClassVar[tuple[str, ...]] = ("hidden",)  # what the states are, for messages and documentation

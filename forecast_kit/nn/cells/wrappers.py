@@ -84,6 +84,10 @@ class Residual(_Wrapper):
         ArgumentError: at build, they are not.
 
     Source: Kim, El-Khamy and Lee (2017), Residual LSTM; as used by Smyl (2020).
+
+    >>> from forecast_kit.nn.cells import ElmanCell
+    >>> tuple(keras.layers.RNN(Residual(ElmanCell(4)))(ops.ones((2, 5, 4))).shape)
+    (2, 4)
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -117,6 +121,13 @@ class RecurrentDropout(_Wrapper):
         seed: of the masks.
 
     Source: Gal and Ghahramani (2016), A Theoretically Grounded Application of Dropout in RNNs.
+
+    >>> from forecast_kit.nn.cells import ElmanCell
+    >>> from forecast_kit.nn.recurrent import recurrent
+    >>> layer = recurrent(RecurrentDropout(ElmanCell(4), 0.5))
+    >>> x = ops.ones((2, 5, 3))
+    >>> bool(ops.all(layer(x) == layer(x)))  # outside of training nothing is dropped
+    True
     """
 
     def __init__(self, cell: Cell, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:
@@ -172,6 +183,11 @@ class Zoneout(_Wrapper):
         seed: of the draws.
 
     Source: Krueger et al. (2017), Zoneout, section 3.
+
+    >>> from forecast_kit.nn.cells import ElmanCell
+    >>> from forecast_kit.nn.recurrent import recurrent
+    >>> tuple(recurrent(Zoneout(ElmanCell(4), 0.1))(ops.ones((2, 5, 3)), training=True).shape)
+    (2, 4)
     """
 
     def __init__(self, cell: Cell, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:

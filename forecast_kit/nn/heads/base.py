@@ -28,6 +28,13 @@ class Head(keras.layers.Layer):
         support: which targets it is for; for other than `"real"` a window may be scaled, not shifted.
         levels: the quantile levels that were learned, ascending; empty where any can be asked for.
         spread: whether it says how sure it is; without, it has no quantiles at all.
+
+    >>> from forecast_kit.nn.heads import NormalHead
+    >>> head = NormalHead()
+    >>> head.width, head.support
+    (2, 'real')
+    >>> head.quantile(np.array([[[3.0, 1.0]]]), (0.5,))
+    array([[[3.]]])
     """
 
     support: ClassVar[Support] = "real"

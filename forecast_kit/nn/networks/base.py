@@ -23,6 +23,9 @@ class Shapes:
 
     The covariates are those of past_x, future_x and static_x. `series` is how many series were there in
     training, for networks that learn something of each.
+
+    >>> Shapes(input_length=36, horizon=12, season_length=12, future=(0, 7)).future
+    (0, 7)
     """
 
     input_length: int
