@@ -64,8 +64,8 @@ class AsOf:
         if isinstance(self.stamp, int):
             return str(self.stamp)
         if self.stamp == self.stamp.normalize():
-            return f"{self.stamp:%Y-%m-%d}"
-        return f"{self.stamp:%Y-%m-%dT%H%M}"
+            return self.stamp.isoformat()[:10]  # strftime does not fill up years before 1000
+        return f"{self.stamp.isoformat()[:10]}T{self.stamp:%H%M}"
 
     @property
     def value(self) -> pd.Timestamp | int:

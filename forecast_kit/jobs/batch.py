@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +24,18 @@ from forecast_kit.jobs import monitor
 from forecast_kit.jobs.asof import AsOf
 from forecast_kit.jobs.config import JobConfig
 from forecast_kit.jobs.delivery import deliver
+from forecast_kit.jobs.isolating import one_line
 from forecast_kit.jobs.reporting import Reporter
 from forecast_kit.jobs.sinks import Sink, open_sink
+from forecast_kit.jobs.sinks.owner import claim
 from forecast_kit.jobs.sources import OpenSource, open_source, read_source
 from forecast_kit.jobs.summary import Summary
 from forecast_kit.jobs.training import check_training, train
 from forecast_kit.mlflow.deploying import Deployment, champions
-from forecast_kit.mlflow.registry import decided, find_version, tagged
+from forecast_kit.mlflow.registry import find_version
 from forecast_kit.mlflow.runs import Run
 from forecast_kit.mlflow.store import DEFAULT_FOLDER, Store
+from forecast_kit.mlflow.tagging import decided, tagged
 
 TASKS = ("monitor", "train", "forecast")
 
@@ -93,10 +96,11 @@ def run_batch(
         wait_s: seconds to wait for another run of the same job to end.
 
     Raises:
-        ConfigError: the job has no sink.
+        ConfigError: the job has no sink, or that of another job.
         BusyError: the same job is running.
         DataError, ArgumentError: the data cannot be used, or the champion must not forecast for that as-of.
         StoreError, ArtifactError: the sink failed, or the champion's artefact is not what was registered.
+        ForecastKitError, ...: monitor or training failed; where a forecast was asked for it has been written before.
     """
     if config.sink is None:
         raise ConfigError(f"the job {config.name} has no 'sink' to write forecasts to; add one, such as "
@@ -109,19 +113,28 @@ def run_batch(
     with out.job(job=config.name, as_of=as_of.label), only_one(home, config.name, wait_s), summary.kept(config, out):
         source = open_source(config.data, as_of=as_of)
         sink = open_sink(config.sink, source.schema)
+        unguarded = claim(config.sink, config.name) if {"monitor", "forecast"} & set(tasks) else None
+        if unguarded is not None:
+            out.warn(unguarded)
         store = _connected(config, offline, out)
         with fk_mlflow.start_run(store, config.name, f"{config.name} {as_of}") as run:
             run.set_tags({"job": config.name, "as_of": as_of.label, "tasks": ", ".join(summary.tasks)})
             batch = Batch(config, as_of, source, sink, store, run, out, summary, force, hindsight)
-            wanted = _monitor(batch) if "monitor" in tasks else True
+            wanted, failures = "monitor" not in tasks, list[Exception]()
+            if "monitor" in tasks:
+                with _postponing(batch, failures, "the monitor"):
+                    wanted = _monitor(batch)
             if "train" in tasks and wanted:
-                _train(batch)
+                with _postponing(batch, failures, "the training"):
+                    _train(batch)
             if "forecast" in tasks:
                 deliver(batch)
             if "report" not in (summary.training or {}):  # a training describes its run itself
                 run.describe(summary.sentence)
             run.log_metrics(summary.metrics())
             run.log_json(summary.to_dict(), "summary.json")
+            if failures:
+                raise failures[0]
         summary.link = run.link
         if run.waiting is not None and not store.offline:
             why = run.trouble or f"{run.refused} entries refused"
@@ -130,26 +143,43 @@ def run_batch(
 
 
 @contextmanager
+def _postponing(batch: Batch, failures: list[Exception], what: str) -> Iterator[None]:
+    """What goes wrong in the block is kept for later where a forecast is still to be made: a champion can make it."""
+    try:
+        yield
+    except Exception as error:
+        if "forecast" not in batch.summary.tasks:
+            raise
+        failures.append(error)
+        batch.out.warn(f"{what} failed, and the forecast is made without it: {one_line(error)}")
+
+
+@contextmanager
 def only_one(home: Path, name: str, wait_s: float = 0.0) -> Iterator[None]:
     """One run of a job at a time on this machine.
 
     Raises:
         BusyError: another process runs it.
+        StoreError: the lock's folder cannot be made or written to.
     """
     folder = home / "jobs"
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
     who = file.with_suffix(".pid")
     lock = FileLock(file, timeout=wait_s)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         pid = who.read_text() if who.exists() else "unknown"
         raise BusyError(
             f"the job {name} is running already (process {pid}); wait for it, or say --wait SECONDS"
         ) from error
+    except OSError as error:
+        raise StoreError(f"cannot lock the job {name} in {folder}: {error.strerror or error}; name a folder that can "
+                         f"be written to as 'store' in the job file") from error  # fmt: skip
     try:
-        who.write_text(str(os.getpid()))
+        with suppress(OSError):  # it is for the message above alone
+            who.write_text(str(os.getpid()))
         yield
     finally:
         lock.release()
@@ -263,7 +293,7 @@ def _train(batch: Batch) -> None:
         reason = "" if trained.decision is None else trained.decision.reason
         stage.note(best=trained.best, version=trained.version, decision=decision)
         batch.summary.training = {"best": trained.best, "version": trained.version, "decision": decision,
-                                  "reason": reason, "report": str(trained.report)}  # fmt: skip
+                                  "reason": reason, "report": trained.report and str(trained.report)}  # fmt: skip
         if trained.decision is None:
             batch.out.warn(f"the training as of {batch.as_of} was not judged; run the job again for that as-of")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,6 +97,21 @@ def _run(
     as_json: bool = False, quiet: bool = False,
 ) -> None:  # fmt: skip
     """Runs the tasks for each moment, tells, and ends with the worst exit code."""
+    from forecast_kit.jobs.ending import told_to_end, whoever_listens
+
+    with whoever_listens(), told_to_end():
+        code = _exit_code(
+            job, tasks, moments, span=span, missing=missing, force=force, hindsight=hindsight, offline=offline,
+            wait=wait, as_json=as_json, quiet=quiet,
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+def _exit_code(
+    job: Path, tasks: Sequence[str], moments: Sequence[str | None], *, span: tuple[str, str] | None, missing: bool,
+    force: bool, hindsight: bool, offline: bool, wait: float, as_json: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """The worst exit code of all moments; errors are raised, with `as_json` they are told as a document."""
     from rich.console import Console
 
     from forecast_kit.jobs.batch import run_batch
@@ -121,15 +135,17 @@ def _run(
                 typer.echo(json.dumps(summary.to_dict()))
             elif not quiet:
                 _show(summary, out)
-    except ForecastKitError as error:
+    except (ForecastKitError, OSError, KeyboardInterrupt) as error:
         if not as_json:
             raise
         failed = out.summary.to_dict() if out.summary and out.summary.error else {"error": str(error)}
         typer.echo(json.dumps({**failed, "exit_code": exit_code_of(error)}))
-        raise typer.Exit(exit_code_of(error)) from None
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return exit_code_of(error)
     if not chosen:
-        (sys.stderr if as_json else sys.stdout).write("nothing to do: the sink has forecasts for all of these\n")
-    raise typer.Exit(max(codes))
+        typer.echo("nothing to do: the sink has forecasts for all of these", err=as_json)
+    return max(codes)
 
 
 def _moments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -64,7 +65,8 @@ def run(
 
     config = read_job(job)
     result = run_job(config, console, offline=offline)
-    console.print(f"report     {result.trained.report.absolute()}")
+    if result.trained.report is not None:
+        console.print(f"report     {result.trained.report.absolute()}")
     if result.forecast is None:
         why = (
             "no version of the model has become champion yet"
@@ -140,12 +142,29 @@ def forecast(
 
 
 @app.command(rich_help_panel="Jobs")
-def validate(job: Annotated[Path, typer.Argument(help="The job file.")]) -> None:
-    """Check a job file without running it."""
+def validate(
+    job: Annotated[Path, typer.Argument(help="The job file.")],
+    no_data: Annotated[bool, typer.Option("--no-data", help="Check the file alone, and look at no data.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")] = False,
+) -> None:
+    """Check a job file without running it, and tell what it would read, train and write."""
     from forecast_kit.jobs.config import read_job
+    from forecast_kit.jobs.inspecting import lines_of, plan_of
 
-    config = read_job(job)
+    try:
+        config = read_job(job)
+        plan = plan_of(config, data=not no_data)
+    except ForecastKitError as error:
+        if as_json:
+            typer.echo(json.dumps({"file": str(job), "valid": False, "error": str(error)}))
+            raise typer.Exit(2) from None
+        raise
+    if as_json:
+        typer.echo(json.dumps({"file": str(job), "valid": True, **plan}))
+        return
     typer.echo(f"{job} is valid: {len(config.baselines)} baselines, {len(config.candidates)} candidates")
+    for line in lines_of(plan):
+        typer.echo(line)
 
 
 @app.command(rich_help_panel="Service")
@@ -180,8 +199,15 @@ def main() -> None:
     try:
         app()
     except ForecastKitError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(str(error))}")
+        _complain(str(error))
         raise SystemExit(2 if isinstance(error, DataError | ConfigError | ArgumentError) else 1) from None
+    except OSError as error:  # a full disk, a folder that is gone: the machine's affair, which no traceback explains
+        _complain(f"the system refuses: {error}")
+        raise SystemExit(1) from None
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(text)}")
 
 
 def _escape(text: str) -> str:

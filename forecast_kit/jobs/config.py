@@ -12,17 +12,22 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from forecast_kit.core.arguments import with_arguments
 from forecast_kit.core.forecaster import Forecaster, find_forecaster
 from forecast_kit.errors import ConfigError, ForecastKitError, nearest
+from forecast_kit.evaluation.spaces import read_space
 from forecast_kit.jobs.sections import (
     BacktestSection,
     DataSection,
     ExecutionSection,
+    ForecasterName,
     ForecastSection,
     GateSection,
+    JobName,
     MonitorSection,
     RegisterSection,
     ScheduleSection,
+    SearchSection,
     Section,
     SinkSection,
     keys_of,
@@ -33,11 +38,11 @@ class JobConfig(Section):
     """A whole job.
 
     Attributes:
-        name: of the MLflow experiment.
+        name: of the MLflow experiment, and of files.
         data: the source.
         baselines, candidates: forecasters by the names they shall have, each a mapping with the key
-            `forecaster` and the constructor's arguments. The best candidate is registered; it
-            becomes champion if it beats all baselines.
+            `forecaster` and the constructor's arguments; a candidate may have a `search`, see `SearchSection`. The
+            best candidate is registered; it becomes champion if it beats all baselines.
         backtest: the folds.
         gate: what earns the promotion.
         register: the registered model.
@@ -46,10 +51,10 @@ class JobConfig(Section):
         store: the embedded MLflow store's folder, where `MLFLOW_TRACKING_URI` is not set.
     """
 
-    name: str
+    name: JobName
     data: DataSection
-    baselines: dict[str, dict[str, Any]]
-    candidates: dict[str, dict[str, Any]] = Field(min_length=1)
+    baselines: dict[ForecasterName, dict[str, Any]]
+    candidates: dict[ForecasterName, dict[str, Any]] = Field(min_length=1)
     backtest: BacktestSection
     gate: GateSection = GateSection()
     register_: RegisterSection = Field(alias="register")
@@ -99,6 +104,39 @@ class JobConfig(Section):
             for name, spec in specs.items()
         }
 
+    def searches(self) -> dict[str, SearchSection]:
+        """How arguments of candidates are found before they are judged, of those that have a `search`.
+
+        Raises:
+            ConfigError: a key is unknown, or nothing that could be drawn makes a forecaster.
+        """
+        made, found = self.forecasters(), {}
+        for name, spec in self.candidates.items():
+            if "search" in spec:
+                where = f"candidates.{name}.search"
+                try:
+                    found[name] = SearchSection.model_validate(spec["search"])
+                except ValidationError as error:
+                    told = (_tell(problem, SearchSection) for problem in error.errors()[:5])
+                    raise ConfigError(f"{where}: {'; '.join(told)}") from error
+                _check_space(made[name], found[name].space, where)
+        return found
+
+
+def _check_space(forecaster: Forecaster, space: Mapping[str, Any], where: str) -> None:
+    """Refuses a space of which neither the first nor the last draw makes a forecaster: a name is unknown."""
+    axes = read_space(space)
+    for k in (0, 1):
+        # Of a range the second value is its other end, of choices any other one.
+        drawn = {name: axis.values[min(k, len(axis.values) - 1)] for name, axis in axes.items()}
+        try:
+            with_arguments(forecaster, drawn)
+        except ForecastKitError as error:
+            refused = error
+        else:
+            return
+    raise ConfigError(f"{where}.space: {refused}") from refused
+
 
 def read_job(path: str | Path) -> JobConfig:
     """The job that a YAML file describes.
@@ -123,7 +161,7 @@ def read_job(path: str | Path) -> JobConfig:
         raise ConfigError(f"{file}: " + "; ".join(_tell(problem) for problem in error.errors()[:5])) from error
     try:
         _ = config.data.panel_schema  # raises where it is none
-        config.forecasters()
+        config.searches()  # builds the forecasters, too
     except ForecastKitError as error:
         raise ConfigError(f"{file}: {error}") from error
     return config
@@ -138,7 +176,7 @@ def build_forecaster(spec: Mapping[str, Any], *, where: str, backtest: BacktestS
     Raises:
         ConfigError: see `JobConfig.forecasters`.
     """
-    arguments = dict(spec)
+    arguments = {key: value for key, value in spec.items() if key != "search" or not where.startswith("candidates.")}
     kind = arguments.pop("forecaster", None)
     if not isinstance(kind, str):
         raise ConfigError(f"{where}: the key 'forecaster' must name a class, such as SeasonalNaive; got {kind!r}")
@@ -168,9 +206,8 @@ def _with_inner(value: Any, where: str, backtest: BacktestSection) -> Any:
     return value
 
 
-def _section_at(place: list[str]) -> type[BaseModel]:
-    """The section that a place in a job file, without its last key, lies in."""
-    section: type[BaseModel] = JobConfig
+def _section_at(place: list[str], section: type[BaseModel]) -> type[BaseModel]:
+    """The section that a place in a job file, without its last key, lies in; places begin in the one given."""
     for key in place[:-1]:
         field = next((one for name, one in section.model_fields.items() if (one.alias or name) == key), None)
         kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
@@ -181,12 +218,12 @@ def _section_at(place: list[str]) -> type[BaseModel]:
     return section
 
 
-def _tell(problem: Any) -> str:
+def _tell(problem: Any, section: type[BaseModel] = JobConfig) -> str:
     """One pydantic problem as a sentence that begins with its place."""
     place = [str(part) for part in problem["loc"]]
     where = ".".join(place) or "job"
     if problem["type"] == "extra_forbidden":
-        known = keys_of(_section_at(place))
+        known = keys_of(_section_at(place, section))
         return f"unknown key {where!r}; known are {', '.join(known)}.{nearest(place[-1], known)}"
     if problem["type"] == "missing":
         return f"{where!r} is missing"

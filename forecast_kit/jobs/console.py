@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,8 @@ from rich.table import Table
 from forecast_kit.core.forecaster import FitCallback, FitProgress
 from forecast_kit.evaluation.running import BacktestProgress
 
-console = Console(highlight=False, soft_wrap=True)
+# FORCE_COLOR, which notebooks set for what they start, makes a terminal of any file, and bars fill it frame by frame.
+console = Console(highlight=False, soft_wrap=True, force_terminal=None if sys.stdout.isatty() else False)
 if not console.is_terminal:
     console.width = 120  # a log file has no width of its own; 80 would cut the leaderboard's names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import forecast_kit.mlflow as fk_mlflow
@@ -11,7 +12,7 @@ from forecast_kit.core.forecast import Forecast
 from forecast_kit.data.future import split_future
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.sources import read_frame
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import ArgumentError, StoreError
 
 
 def forecast_champion(
@@ -62,11 +63,21 @@ def write_forecast(forecast: Forecast, path: Path) -> None:
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file beside the path and moves it there, so that a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a file beside the path and moves it there, so that a reader sees the old one or the new one.
+
+    Raises:
+        StoreError: the system refuses: no right to write, a full disk, a file where a folder should be.
+    """
     staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        write(staging)
-        staging.replace(path)
-    finally:
-        staging.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(staging)
+            staging.replace(path)
+        finally:
+            with suppress(OSError):  # which would hide what went wrong before
+                staging.unlink()
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}; name a place that can be written to") from (
+            error
+        )

@@ -19,6 +19,7 @@ from forecast_kit.jobs.sinks import Sink
 from forecast_kit.jobs.sources import OpenSource
 
 RETRAIN = "retrain"  # the check that holds the decision
+HELD_ROWS = 2_000_000  # of forecasts to be scored, a few hundred megabytes
 DRIFT_SERIES = 500  # the inputs of so many tell of them all
 
 
@@ -58,11 +59,14 @@ class Watched:
     last_training: AsOf | None
 
 
-def score_past(sink: Sink, source: OpenSource, as_of: AsOf, *, look_back: int, chunk: int) -> list[AsOf]:
+def score_past(
+    sink: Sink, source: OpenSource, as_of: AsOf, *, look_back: int, chunk: int, held: int = HELD_ROWS
+) -> list[AsOf]:
     """The runs that were scored: those before this as-of, as far as their steps have come true by now.
 
     A run is scored again, as data come late, until all of its steps have come true, or it is no longer among the last
-    `look_back`. The table `scores` has one row for each series and run.
+    `look_back`. The table `scores` has one row for each series and run. Memory does not grow with the number of runs:
+    the source is read once for so many of them as have few rows enough together.
 
     Args:
         sink: holds the forecasts.
@@ -70,6 +74,7 @@ def score_past(sink: Sink, source: OpenSource, as_of: AsOf, *, look_back: int, c
         as_of: now.
         look_back: runs.
         chunk: series at a time.
+        held: rows of forecasts at a time; a run is held whole, however many it has.
     """
     runs = [run for run in sink.as_ofs("forecasts") if run < as_of][-look_back:]
     if not runs:
@@ -78,18 +83,28 @@ def score_past(sink: Sink, source: OpenSource, as_of: AsOf, *, look_back: int, c
     if len(known):
         complete = (known["observed"] == known["steps"]).groupby(known["as_of"]).all()
         runs = [run for run in runs if not complete.get(run.value, False)]
-    forecasts = {run: sink.read("forecasts", since=run, until=after(run)) for run in runs}
-    scores: dict[AsOf, list[pd.DataFrame]] = {run: [] for run in runs}
+    forecasts: dict[AsOf, pd.DataFrame] = {}
+    for run in runs:
+        rows = sink.read("forecasts", since=run, until=after(run))
+        forecasts[run] = rows.drop(columns=["cutoff", "reason"], errors="ignore")  # of which scores tell nothing
+        if run == runs[-1] or sum(map(len, forecasts.values())) >= held:
+            _score(sink, source, as_of, forecasts, chunk)
+            forecasts = {}
+    return runs
+
+
+def _score(sink: Sink, source: OpenSource, as_of: AsOf, forecasts: Mapping[AsOf, pd.DataFrame], chunk: int) -> None:
+    """Writes the scores of those runs."""
+    scores: dict[AsOf, list[pd.DataFrame]] = {run: [] for run in forecasts}
     for panel in known_panels(source, as_of, chunk):
         for run, rows in forecasts.items():
             found = score_run(rows, panel, run)
             if len(found):
                 scores[run].append(found)
-    for run in runs:
-        parts = [*scores[run], unseen(forecasts[run], scores[run])]
+    for run, rows in forecasts.items():
+        parts = [*scores[run], unseen(rows, scores[run])]
         whole = pd.concat([part for part in parts if len(part)], ignore_index=True).sort_values("unique_id")
         sink.write("scores", run, [whole])
-    return runs
 
 
 def last_scores(sink: Sink, as_of: AsOf, *, runs: int) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,7 +66,8 @@ def rollback(
 
 @registry_app.command(rich_help_panel="Registry")
 def history(
-    name: Annotated[str, typer.Argument(help="The registered model.")], store: _StoreOption = None
+    name: Annotated[str, typer.Argument(help="The registered model.")], store: _StoreOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else.")] = False,
 ) -> None:  # fmt: skip
     """Tell who was champion when, and why."""
     import forecast_kit.mlflow as fk_mlflow
@@ -73,7 +75,9 @@ def history(
     from forecast_kit.mlflow.registry import history as history_of
 
     table = history_of(fk_mlflow.connect(store).client, name)
-    if table.empty:
+    if as_json:
+        typer.echo(json.dumps({"model": name, "champions": history_rows(table)}))
+    elif table.empty:
         console.print(f"{name} has had no champion yet", markup=False)
     else:
         console.print(history_table(table, f"{name}: champions, times in UTC"))
@@ -117,6 +121,16 @@ def checks_table(verdict: Verdict) -> Table:
         cells = [escape(str(row[key])) for key in ("check", "needed", "found")]
         table.add_row(*cells, "yes" if row["passed"] else "[bold red]no[/]")
     return table
+
+
+def history_rows(history: pd.DataFrame) -> list[dict[str, str | None]]:
+    """Who was champion when, for machines: times of UTC as ISO 8601 has them, and null for what there is not.
+
+    A row without a version tells of a time without a champion; one without `until` is how it is now.
+    """
+    shown = history.assign(**{key: history[key].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for key in ("from", "until")})
+    return [{str(key): value if isinstance(value, str) else None for key, value in row.items()}
+            for row in shown.to_dict("records")]  # fmt: skip
 
 
 def history_table(history: pd.DataFrame, title: str) -> Table:

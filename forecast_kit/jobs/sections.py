@@ -15,9 +15,11 @@ from forecast_kit.data.datasets import load
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import nearest
 from forecast_kit.evaluation.gate import Gate
+from forecast_kit.evaluation.spaces import read_space
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")  # of the environment, as a job file mentions it
 _SECRET_KEYS = re.compile(r"secret|password|token|(^|_)key$", re.IGNORECASE)
+_LONGEST_NAME = 180  # bytes: file systems take 255, of which an as-of and endings need some
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -57,6 +59,28 @@ def _whole_lapse(value: str | int) -> str | int:
     return value
 
 
+def _plain_name(name: str) -> str:
+    """A name that MLflow, file systems and logs take as it is."""
+    if not name.isprintable() or name.strip() != name or name in ("", ".", ".."):
+        raise ValueError(f"a name is printable text without blanks around, and no '.' or '..'; got {name!r}")
+    return name
+
+
+def _name_of_files(name: str) -> str:
+    """The name, which files are called by."""
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise ValueError(f"summaries and reports are files of that name, which takes no slash or backslash and begins "
+                         f"with no dot; got {name!r}")  # fmt: skip
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"summaries and reports are files of that name, which may have {_LONGEST_NAME} bytes; it has "
+                         f"{len(name.encode())}")  # fmt: skip
+    return name
+
+
+JobName = Annotated[str, AfterValidator(_plain_name), AfterValidator(_name_of_files)]
+ForecasterName = Annotated[str, AfterValidator(_plain_name), Field(max_length=100)]
+# As `forecast_kit.mlflow.naming.check_name`, which cannot be asked here: a job file is checked without MLflow.
+ModelName = Annotated[str, Field(pattern=r"^[^/\\:@?'\"]+$", max_length=256), AfterValidator(_plain_name)]
 SecretUrl = Annotated[str, AfterValidator(_without_password)]
 Storage = Annotated[dict[str, Any], AfterValidator(_without_secrets)]
 Lapse = Annotated[str | int, AfterValidator(_whole_lapse)]
@@ -148,6 +172,39 @@ class BacktestSection(Section):
         )  # fmt: skip
 
 
+class SearchSection(Section):
+    """How arguments of a candidate are found, before it is judged; see `forecast_kit.evaluation.search.search`.
+
+    The search sees what lies before the first fold of the backtest alone, so that the folds judge what they did not
+    help to choose.
+
+    Attributes:
+        space: by argument's name, such as `training__learning_rate`, what to draw it from.
+        trials: how many draws.
+        timeout: after which no trial is begun, such as `2h`.
+        folds: over which each draw is judged.
+        seed: of the draws.
+    """
+
+    space: dict[str, list[Any]] = Field(min_length=1)
+    trials: int = Field(default=20, ge=1, le=1000)
+    timeout: str | None = None
+    folds: int = Field(default=1, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> SearchSection:
+        read_space(self.space)  # raises where something cannot be drawn from
+        if self.timeout is not None:
+            _whole_lapse(self.timeout)
+        return self
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The same in seconds."""
+        return None if self.timeout is None else pd.Timedelta(self.timeout).total_seconds()
+
+
 class GateSection(Section):
     """What the best candidate must show to become champion; see `forecast_kit.evaluation.gate.Gate`."""
 
@@ -173,7 +230,7 @@ class GateSection(Section):
 class RegisterSection(Section):
     """The registered model's name, and whether its artefact keeps the last rows of the series."""
 
-    name: str = Field(pattern=r"^[^/:@?'\"]+$", max_length=256)
+    name: ModelName
     history: bool = False
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast_kit.errors import ArgumentError, ConfigError, DataError
+from forecast_kit.errors import ArgumentError, ConfigError, DataError, StoreError
+from forecast_kit.jobs.ending import Terminated
 from forecast_kit.jobs.forecasting import replace_file
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """2 for bad config or data, which running again does not cure; 1 for every other failure."""
+    """2 for bad config or data, which running again does not cure; 1 for every other failure.
+
+    What was told to end has the code that a shell gives it: 143 by SIGTERM, 130 by Ctrl-C.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return 143 if isinstance(error, Terminated) else 130
     return 2 if isinstance(error, DataError | ConfigError | ArgumentError) else 1
 
 
@@ -29,14 +35,15 @@ class Summary:
     Attributes:
         job, as_of: what ran.
         tasks: what it was asked for.
-        exit_code: 0 all well, 3 more series fell back than allowed, 2 bad config or data, 1 failure.
+        exit_code: 0 all well, 3 more series fell back than allowed, 2 bad config or data, 1 failure; 143 and 130 where
+            it was told to end.
         model: name and version that forecast.
         monitor, training, forecast: what came of each task; None for what was not done.
         stages: each with seconds, memory and what came out.
         warnings: what it went on in spite of.
         error: why it failed, None where it did not.
         link: of the run's page in the MLflow UI; None where the store has not been told.
-        file: where this is written.
+        file: where this is written; None where it could not be.
     """
 
     job: str
@@ -83,17 +90,36 @@ class Summary:
 
     @contextmanager
     def kept(self, config: JobConfig, out: Reporter) -> Iterator[None]:
-        """Writes the summary when the block ends, also when it fails."""
+        """Writes the summary when the block ends, also when it fails.
+
+        Raises:
+            StoreError: all went well, but the summary cannot be written.
+        """
         try:
             yield
         except BaseException as error:
+            told = "the run was told to end before it was over" if isinstance(error, KeyboardInterrupt) else error
+            self.exit_code, self.error = exit_code_of(error), f"{type(error).__name__}: {told}"
+            try:
+                self._write(config, out)
+            except StoreError as trouble:  # what went wrong first is what has to be told
+                out.warn(str(trouble))
+            raise
+        try:
+            self._write(config, out)
+        except StoreError as error:
             self.exit_code, self.error = exit_code_of(error), f"{type(error).__name__}: {error}"
             raise
-        finally:
-            self.stages, self.warnings = [stage.to_dict() for stage in out.stages], list(out.warnings)
-            self.file = config.output / "summaries" / f"{config.name}-{self.as_of}.json"
-            text = json.dumps(self.to_dict(), indent=1)
+
+    def _write(self, config: JobConfig, out: Reporter) -> None:
+        self.stages, self.warnings = [stage.to_dict() for stage in out.stages], list(out.warnings)
+        self.file = config.output / "summaries" / f"{config.name}-{self.as_of}.json"
+        text = json.dumps(self.to_dict(), indent=1)
+        try:
             replace_file(self.file, lambda path: path.write_text(text, encoding="utf-8"))
+        except StoreError:
+            self.file = None
+            raise
 
 
 def _plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ from forecast_kit.evaluation.running import BacktestProgress, backtest
 from forecast_kit.evaluation.scoring import check_metrics
 from forecast_kit.jobs.config import JobConfig
 from forecast_kit.jobs.console import FitBars, leaderboard_table
+from forecast_kit.jobs.searching import check_searches, forget, searched
 from forecast_kit.jobs.sources import Source
 from forecast_kit.mlflow.describing import brief, parameters
 from forecast_kit.mlflow.results import scores_of
@@ -37,7 +38,7 @@ class Trained:
     Attributes:
         backtest, leaderboard: of all forecasters.
         best: the candidate that was registered.
-        report: the page that shows the backtest.
+        report: the page that shows the backtest; None where it could not be written.
         version: of the registered model; None where it has not arrived in the registry yet.
         decision: whether it became champion; None where the registry could not be asked.
     """
@@ -45,7 +46,7 @@ class Trained:
     backtest: Backtest
     leaderboard: pd.DataFrame
     best: str
-    report: Path
+    report: Path | None
     version: str | None
     decision: fk_mlflow.Decision | None
 
@@ -70,6 +71,7 @@ def check_training(config: JobConfig, source: Source) -> None:
     """
     future_values(source.panel, source.future, config.backtest.horizon)
     config.backtest.splitter.check(source.panel)
+    check_searches(config, source.panel)
     check_metrics([config.gate.metric], len(config.backtest.levels))
     if config.gate.group_by is not None:
         groups_of(source.panel, config.gate.group_by)
@@ -103,12 +105,14 @@ def train(
     with ExitStack() as children:
         below = {name: children.enter_context(run.child(name)) for name in forecasters}
         work = _Work(config, source, store, run, below, out)
+        forecasters |= searched(config, forecasters, source.panel, runs=below, home=store.home, out=out)
         _log_inputs(work, forecasters)
         result, board, report = _judge(work, forecasters)
         best = next(name for name in board["model"] if name in config.candidates)
         version = known or _register(work, best, forecasters[best], board, tags or {})
         decision = None if version is None else _promote(work, best, forecasters, version, result)
         run.describe(decision.reason if decision else "The registry was not asked.", brief(board, config.gate.metric))
+    forget(config, source.panel, store.home)
     return Trained(result, board, best, report, version, decision)
 
 
@@ -128,7 +132,7 @@ def _log_inputs(work: _Work, forecasters: Mapping[str, Forecaster]) -> None:
         work.children[name].set_tags({"role": "candidate" if name in work.config.candidates else "baseline"})
 
 
-def _judge(work: _Work, forecasters: dict[str, Forecaster]) -> tuple[Backtest, pd.DataFrame, Path]:
+def _judge(work: _Work, forecasters: dict[str, Forecaster]) -> tuple[Backtest, pd.DataFrame, Path | None]:
     """The backtest of all forecasters on the same folds, its leaderboard and its report, shown and logged."""
     config, panel, splitter = work.config, work.source.panel, work.config.backtest.splitter
     work.out.print(f"backtest   {len(forecasters)} forecasters, {splitter.folds} folds, horizon {splitter.horizon}")
@@ -143,10 +147,7 @@ def _judge(work: _Work, forecasters: dict[str, Forecaster]) -> tuple[Backtest, p
         result = backtest(
             forecasters, panel, splitter, levels=config.backtest.levels, refit=config.backtest.refit, progress=progress
         )
-    report = write_report(
-        result, config.output / f"{config.name}-backtest.html", baseline=_reference(config), metric=config.gate.metric,
-        title=f"{config.name}: backtest",
-    )  # fmt: skip
+    report = _report(work, result)
     for child in work.children.values():
         child.log_dataset(panel, work.source.name, work.source.origin, context="backtest")
     board = fk_mlflow.log_backtest(
@@ -155,6 +156,19 @@ def _judge(work: _Work, forecasters: dict[str, Forecaster]) -> tuple[Backtest, p
     )  # fmt: skip
     work.out.print(leaderboard_table(board, f"leaderboard: means over {len(panel)} series and {splitter.folds} folds"))
     return result, board, report
+
+
+def _report(work: _Work, result: Backtest) -> Path | None:
+    """The page that shows the backtest; None where it cannot be written, for which hours of training are not lost."""
+    config = work.config
+    try:
+        return write_report(
+            result, config.output / f"{config.name}-backtest.html", baseline=_reference(config),
+            metric=config.gate.metric, title=f"{config.name}: backtest",
+        )  # fmt: skip
+    except OSError as error:
+        work.out.print(f"report     none in {config.output}, for it cannot be written: {error}", markup=False)
+        return None
 
 
 def _fold_curves(work: _Work) -> Callable[[BacktestProgress], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -58,7 +59,7 @@ def champions(store: Store, name: str) -> Iterator[Deployment]:
         ArtifactError: what was fetched is not what was registered.
     """
     check_name(name)
-    home = store.home / "champions" / re.sub(r"[^\w.-]+", "_", name)
+    home = store.home / "champions" / _folder_name(name)
     line = _remembered(home) if store.offline else _line(store, name)
     if not store.offline:
         _remember(home, line)
@@ -67,6 +68,16 @@ def champions(store: Store, name: str) -> Iterator[Deployment]:
         if store.offline and not folder.exists():
             continue
         yield _deployment(name, version, _fetched(store, name, version, digest, folder))
+
+
+def _folder_name(name: str) -> str:
+    """A folder's name that no other model has.
+
+    >>> _folder_name("demand"), _folder_name("demand (de)")
+    ('demand', 'demand_de_-6e30dd1a')
+    """
+    plain = re.sub(r"[^\w.-]+", "_", name)
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _line(store: Store, name: str) -> list[tuple[str, str]]:

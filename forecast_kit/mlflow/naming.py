@@ -19,19 +19,21 @@ _DESCRIPTION = 5000  # characters: what MLflow's tables hold; SQLite alone would
 
 
 def check_name(name: str) -> None:
-    """Refuses names of registered models that MLflow refuses, or takes and then cannot find again.
+    r"""Refuses names of registered models that MLflow refuses, or takes and then cannot find again.
 
     Raises:
-        ArgumentError: it has one of the characters `/ : @ ? ' "`, is blank, or has more than 256 characters.
+        ArgumentError: it has one of the characters `/ \ : @ ? ' "`, or one that cannot be printed (a line break is
+            registered, and lost when the model is loaded); is blank, or has more than 256 characters.
 
     >>> check_name("demand/de")
     Traceback (most recent call last):
-    forecast_kit.errors.ArgumentError: a registered model's name takes none of / : @ ? ' ", got 'demand/de'
+    forecast_kit.errors.ArgumentError: a registered model's name takes none of / \ : @ ? ' ", got 'demand/de'
     """
-    if any(letter in name for letter in "/:@?'\""):
-        raise ArgumentError(f"a registered model's name takes none of / : @ ? ' \", got {name!r}")
-    if name.strip() != name or name in ("", ".", "..") or len(name) > 256:
-        raise ArgumentError(f"a registered model's name has 1 to 256 characters, without blanks around, got {name!r}")
+    if any(letter in name for letter in "/\\:@?'\""):
+        raise ArgumentError(f"a registered model's name takes none of / \\ : @ ? ' \", got {name!r}")
+    if not name.isprintable() or name.strip() != name or name in ("", ".", "..") or len(name) > 256:
+        raise ArgumentError(f"a registered model's name has 1 to 256 printable characters, without blanks around, got "
+                            f"{name!r}")  # fmt: skip
 
 
 def fitting(text: str, most: int) -> str:

@@ -39,6 +39,9 @@ class Decision:
         reason: one line.
         version: the version that was decided upon.
         replaced: the champion before, None if there was none.
+
+    >>> print(Decision(False, "It is no better than the champion.", version="3", replaced=None).reason)
+    It is no better than the champion.
     """
 
     promoted: bool
@@ -70,6 +73,13 @@ def register(
         ArgumentError: MLflow cannot take, or find, such a name.
         ArtifactError: the folder holds no uploaded model.
         StoreError: the registry refused.
+
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> client = connect().client
+    >>> model = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
+    >>> register(client, log_model(model), "passengers")
+    '1'
     """
     check_name(name)
     model_id, run_id, digest = _logged(info)
@@ -127,6 +137,17 @@ def champion(client: MlflowClient, name: str) -> ModelVersion | None:
     Raises:
         ArgumentError: no registered model can have that name.
         StoreError: the store gave no answer.
+
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> client = connect().client
+    >>> model = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
+    >>> info = log_model(model, registered_model_name="passengers")
+    >>> print(champion(client, "passengers"))  # a version is challenger first
+    None
+    >>> decision = rollback(client, "passengers", to="1", reason="somebody has to begin")
+    >>> print(champion(client, "passengers").version)
+    1
     """
     return _by_alias(client, name, CHAMPION)
 
@@ -187,6 +208,17 @@ def promote(
     Raises:
         ArgumentError: no registered model can have that name.
         StoreError: the registry refused, or others kept changing it.
+
+    >>> from forecast_kit import ETS, Panel, RollingOrigin, SeasonalNaive, backtest, load
+    >>> from forecast_kit.evaluation.gate import Gate, judge
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> client, panel = connect().client, Panel.from_frame(*load("air_passengers"))
+    >>> models = {"naive": SeasonalNaive(), "ets": ETS(trend="add", horizon=12)}
+    >>> found = backtest(models, panel, RollingOrigin(12, folds=2))
+    >>> verdict = judge(found, challenger="ets", champion=None, baselines=["naive"], gate=Gate(min_skill=0.05))
+    >>> info = log_model(models["ets"].fit(panel), registered_model_name="passengers")
+    >>> promote(client, "passengers", "1", verdict, against=None).promoted
+    True
     """
     check_name(name)
     with told(f"the registry refused the decision on {name!r} version {version}"):
@@ -225,6 +257,16 @@ def rollback(client: MlflowClient, name: str, *, to: str | None = None, reason: 
     Raises:
         ArgumentError: `to` is no version, or is the champion already.
         StoreError: there is no champion before, or its version was deleted.
+
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> client = connect().client
+    >>> model = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
+    >>> first, second = (log_model(model, registered_model_name="passengers") for _ in range(2))
+    >>> for version in ("1", "2"):
+    ...     decision = rollback(client, "passengers", to=version)
+    >>> print(rollback(client, "passengers", reason="forecasts of the south exploded").reason)
+    Rolled back: version 1 replaces version 2: forecasts of the south exploded.
     """
     check_name(name)
     with told(f"the registry refused the rollback of {name!r}"):
@@ -256,6 +298,15 @@ def history(client: MlflowClient, name: str) -> pd.DataFrame:
     Raises:
         ArgumentError: no registered model can have that name.
         StoreError: there is no such model.
+
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> client = connect().client
+    >>> model = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
+    >>> info = log_model(model, registered_model_name="passengers")
+    >>> decision = rollback(client, "passengers", to="1", reason="somebody has to begin")
+    >>> history(client, "passengers")[["version", "forecaster", "by", "reason"]].iloc[0].tolist()
+    ['1', 'not told', 'rollback', 'somebody has to begin']
     """
     check_name(name)
     with told(f"cannot read the history of {name!r}"):
@@ -319,31 +370,3 @@ def _text(verdict: Verdict) -> str:
     )
     parts = ["**Checks**", markdown(checks), "**Scores**", markdown(board)]
     return "\n\n".join([fitting(verdict.reason.replace("\n", " "), 1500), *parts])
-
-
-def tagged(client: MlflowClient, name: str, tags: Mapping[str, str]) -> list[ModelVersion]:
-    """The versions that have all of the tags, the oldest first; none where there is no such model.
-
-    Raises:
-        ArgumentError: no registered model can have that name.
-        StoreError: the store gave no answer.
-    """
-    check_name(name)
-    wanted = " and ".join(f"tag.`{key}` = '{value}'" for key, value in tags.items())
-    with told(f"cannot search the versions of {name!r}"):
-        found = client.search_model_versions(f"name = '{name}' and {wanted}")
-    return sorted(found, key=lambda one: int(one.version))
-
-
-def decided(client: MlflowClient, name: str, version: ModelVersion) -> bool:
-    """Whether the gate's decision on a version is complete; a promotion is when the registry tells of the change.
-
-    Raises:
-        StoreError: the store gave no answer.
-    """
-    decision = version.tags.get("decision")
-    if decision != "promoted":
-        return decision == "refused"
-    with told(f"cannot read the history of {name!r}"):
-        known = ledger.changes(client.get_registered_model(name).tags)
-    return str(version.version) in [change.version for change in known]

@@ -88,6 +88,16 @@ def forecaster_udf(
     Raises:
         StoreError, ArtifactError: the model cannot be loaded.
         ArgumentError: a level or the number of rows is out of range.
+
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> store, panel = connect(), Panel.from_frame(*load("air_passengers"))
+    >>> info = log_model(Naive(horizon=2).fit(panel), registered_model_name="passengers")
+    >>> function, returned = forecaster_udf("models:/passengers@challenger", levels=[0.9])
+    >>> next(function(iter([panel.to_frame()])))["mean"].tolist()
+    [432.0, 432.0]
+    >>> returned.split(", ")[4:6]
+    ['mean double', 'q90 double']
     """
     uri = pinned(model_uri)
     return _function(uri, load_served(uri), horizon, levels, rows, time_type)
@@ -109,7 +119,7 @@ def _function(
     key = uri, served.digest, mlflow.get_tracking_uri(), mlflow.get_registry_uri()
 
     def forecast(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        model = _worker_model(*key)
+        model = worker_model(*key)
         for chunk in whole_series(batches, _schema(model), rows=rows):
             yield for_spark(model.forecast(chunk, params).to_frame(), names)
 
@@ -186,7 +196,7 @@ def _schema(served: ServedModel) -> PanelSchema:
 
 
 @lru_cache(maxsize=2)
-def _worker_model(uri: str, digest: str, tracking_uri: str, registry_uri: str) -> ServedModel:
+def worker_model(uri: str, digest: str, tracking_uri: str, registry_uri: str) -> ServedModel:
     """The model, loaded once in a worker's process.
 
     Raises:

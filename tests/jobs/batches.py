@@ -6,7 +6,9 @@ import textwrap
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from rich.console import Console
+from stores import prepared
 
 from forecast_kit import load
 from forecast_kit.jobs.asof import AsOf
@@ -64,6 +66,23 @@ def write_job(root: Path, **changes: str) -> Path:
     file = root / "job.yaml"
     file.write_text(lines)
     return file
+
+
+_TRAINED: list[Path] = []
+
+
+def trained_job(factory: pytest.TempPathFactory) -> Path:
+    """A folder with a job that has run for 2024-06-20: trained, promoted, forecast; made once in each process.
+
+    What tests change they copy before, but for the store, whose artefacts have absolute places.
+    """
+    if not _TRAINED:
+        root = factory.mktemp("trained")
+        write_feed(root, feed())
+        prepared(root / "store")
+        assert run(write_job(root), "2024-06-20").exit_code == 0
+        _TRAINED.append(root)
+    return _TRAINED[0]
 
 
 def run(job: Path, as_of: str, **options: object) -> Summary:

@@ -16,7 +16,7 @@ from forecast_kit.jobs.asof import AsOf, first_step, known_at, now, span_of
 from forecast_kit.jobs.sections import ScheduleSection
 
 
-@given(st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2090, 1, 1)))
+@given(st.datetimes())
 def test_the_label_is_read_back_to_the_minute(moment: datetime) -> None:
     minute = moment.replace(second=0, microsecond=0)
     assert AsOf.read(AsOf(pd.Timestamp(minute)).label) == AsOf(pd.Timestamp(minute))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,10 +12,11 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from batches import FIRST, SERIES, feed, run, write_feed, write_job
+from batches import FIRST, SERIES, feed, run, trained_job, write_feed, write_job
 from mlflow.tracking import MlflowClient
+from stores import prepared
 
-from forecast_kit.errors import ArgumentError, BusyError, ConfigError, DataError
+from forecast_kit.errors import ArgumentError, BusyError, ConfigError, DataError, TooShortError
 from forecast_kit.jobs.batch import only_one
 from forecast_kit.jobs.cli import main
 from forecast_kit.mlflow import connect
@@ -35,10 +35,7 @@ def same_store_afterwards():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A job that has run for one day: trained, promoted, forecast."""
-    root = tmp_path_factory.mktemp("trained")
-    write_feed(root, feed())
-    assert run(write_job(root), DAY).exit_code == 0
-    return root
+    return trained_job(tmp_path_factory)
 
 
 @pytest.fixture
@@ -141,6 +138,7 @@ def test_a_day_before_the_training_is_refused_without_hindsight(root: Path, trai
 
 def test_nobody_is_champion_and_there_is_a_forecast_nevertheless(tmp_path: Path) -> None:
     write_feed(tmp_path, feed())
+    prepared(tmp_path / "store")
     summary = run(write_job(tmp_path, gate="{min_skill: 0.9}"), DAY)
     assert summary.exit_code == 3
     assert summary.training is not None
@@ -149,6 +147,21 @@ def test_nobody_is_champion_and_there_is_a_forecast_nevertheless(tmp_path: Path)
     assert len(rows) == 24 * len(SERIES)
     assert set(rows["fallback"]) == {"SeasonalNaive"}
     assert set(rows["reason"]) == {"no version of nightly is champion"}
+
+
+def test_a_training_that_fails_stops_no_forecast(root: Path, trained: Path) -> None:
+    hopeless = job_of(root, trained, backtest="{horizon: 24, folds: 60, levels: [0.1, 0.9]}")
+    with pytest.raises(TooShortError):
+        run(hopeless, "2024-06-21", tasks=["train", "forecast"])
+    rows = forecasts(root, "2024-06-21")
+    assert len(rows) == 24 * len(SERIES)
+    assert set(rows["model_version"]) == {"1"}
+    told = json.loads((root / "reports" / "summaries" / "nightly-2024-06-21.json").read_text())
+    assert (told["exit_code"], told["forecast"]["rows"]) == (2, len(rows))
+    assert told["error"].startswith("TooShortError: ")
+    assert any(text.startswith("the training failed, and the forecast is made without it") for text in told["warnings"])
+    with pytest.raises(TooShortError):  # alone it fails at once
+        run(hopeless, "2024-06-21", tasks=["train"])
 
 
 def test_a_store_that_cannot_be_opened_stops_no_forecast(root: Path, trained: Path) -> None:
@@ -241,17 +254,6 @@ def test_machines_get_one_document_also_of_failures(
     line = capsys.readouterr().out.splitlines()[1]
     assert "stage=forecast" in line
     assert "rows=96" in line
-
-
-def test_the_command_runs_in_a_process_of_its_own_without_keras(root: Path, trained: Path) -> None:
-    """A statistical champion needs no TensorFlow, whose import takes longer than the forecast."""
-    code = "import sys; from forecast_kit.jobs.cli import main\ntry: main()\nfinally: assert 'keras' not in sys.modules"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "batch", "forecast", str(job_of(root, trained)), "--as-of", DAY, "--json"],
-        capture_output=True, text=True, check=False, cwd=root,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["forecast"]["rows"] == 24 * len(SERIES)
 
 
 def test_runs_and_versions_tell_the_job_and_the_day(trained: Path) -> None:

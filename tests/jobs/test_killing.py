@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ ROWS = {"forecasts": 24 * len(SERIES), "scores": len(SERIES)}
 # the seconds that imports take are not tried twenty times.
 RUNNER = """
 import os, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 import batches
 import forecast_kit.mlflow.contenders, forecast_kit.mlflow.results, forecast_kit.mlflow.runs, mlflow.artifacts
 from pathlib import Path
@@ -47,9 +48,12 @@ class Runner:
     """Runs jobs in processes that may be killed."""
 
     def __init__(self) -> None:
-        here = str(Path(__file__).parent)
+        here = Path(__file__).parent
         self._process = subprocess.Popen(
-            [sys.executable, "-c", RUNNER, here], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", RUNNER, str(here), str(here.parent / "support")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._read() == "ready"
 
@@ -63,7 +67,8 @@ class Runner:
             whole_files(job.parent)
             time.sleep(min(0.02, max(end - time.monotonic(), 0.0)))
         if kill_after is not None:
-            os.kill(child, signal.SIGKILL)  # the runner waits for it, so that the number is not given to another
+            with suppress(ProcessLookupError):  # it was quicker
+                os.kill(child, signal.SIGKILL)
         code = int(self._read())
         whole_files(job.parent)
         return code
@@ -119,6 +124,44 @@ def left_behind(root: Path) -> dict[str, Any]:
         "running": [run.info.run_id for run in runs if run.info.status == "RUNNING"],
         "journal": sorted((root / "store" / "journal").iterdir()),
     }
+
+
+NETWORK = """
+  gru:
+    forecaster: NeuralForecaster
+    network: {cell: gru, units: 4, hidden: 8, segment: 24}
+    input_length: 48
+    training: {steps: 40, batch_size: 8, seed: 3}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_sigkill_while_a_network_is_trained_changes_nothing_in_the_end(tmp_path: Path) -> None:
+    """The day that trains, killed twice over before it may end: in the backtest, in the last fit, while it is sent."""
+    data, runner, chance, day = feed(), Runner(), random.Random(5), DAYS[0]
+
+    def prepare(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        write_feed(tmp_path / name, data)
+        return write_job(tmp_path / name, candidates=NETWORK)
+
+    try:
+        for name in ("warm", "calm"):
+            job, started = prepare(name), time.monotonic()
+            assert runner.run(job, day) == 0
+            lasted = time.monotonic() - started
+        calm, killed = left_behind(tmp_path / "calm"), []
+        assert calm["versions"][0]["forecaster"] == "gru"
+        assert left_behind(tmp_path / "warm") == calm
+        for n in range(3):
+            job = prepare(f"disturbed{n}")
+            killed += [runner.run(job, day, kill_after=chance.uniform(0.3 * lasted, lasted)) for _ in range(2)]
+            assert runner.run(job, day) == 0
+            assert left_behind(tmp_path / f"disturbed{n}") == calm
+        assert killed.count(-signal.SIGKILL) >= 3, killed
+    finally:
+        runner.close()
 
 
 @pytest.mark.slow

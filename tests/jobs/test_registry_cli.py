@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
+from stores import prepared
 from typer.testing import CliRunner, Result
 
 from forecast_kit import Forecaster, Naive, Panel, SeasonalNaive, WindowAverage
@@ -38,7 +40,7 @@ def job(tmp_path: Path, seasonal_frame: pd.DataFrame) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    yield connect(tmp_path / "store")
+    yield connect(prepared(tmp_path / "store"))
     mlflow.set_tracking_uri(before[0])
     mlflow.set_registry_uri(before[1])
 
@@ -60,6 +62,7 @@ def test_promote_refuse_roll_back_and_tell(store: Store, job: Path, seasonal_pan
     enter(store, SeasonalNaive(horizon=6), seasonal_panel)
     enter(store, WindowAverage(4, season_length=None, horizon=6), seasonal_panel)  # of the last four days
     assert "demand has had no champion yet" in say("history", "demand", "--store", folder)
+    assert json.loads(say("history", "demand", "--store", folder, "--json")) == {"model": "demand", "champions": []}
     told = say("promote", job, "--model-version", "1")
     assert "registry demand version 1. Promoted: SeasonalNaive has MASE" in told
     assert "skill over the best baseline, naive" in told
@@ -77,6 +80,17 @@ def test_promote_refuse_roll_back_and_tell(store: Store, job: Path, seasonal_pan
     told = say("history", "demand", "--store", folder)
     assert "demand: champions, times in UTC" in told
     assert told.index("1 (SeasonalNaive)") < told.index("2 (WindowAverage)") < told.index("rollback")
+    document = json.loads(say("history", "demand", "--store", folder, "--json"))
+    assert document["model"] == "demand"
+    rows = document["champions"]
+    assert [(row["version"], row["replaced"], row["by"]) for row in rows] == [
+        ("1", None, "promotion"), ("2", "1", "promotion"), ("1", "2", "rollback"),
+    ]  # fmt: skip
+    assert rows[-1]["reason"] == "the [night] of the storm"
+    assert [row["until"] for row in rows] == [rows[1]["from"], rows[2]["from"], None]
+    spans = [pd.Timestamp(row["from"]) for row in rows]
+    assert spans == sorted(spans)
+    assert abs(spans[-1] - pd.Timestamp.now("UTC")) < pd.Timedelta(minutes=5)
 
 
 def test_what_cannot_be_done_is_an_error_with_its_cure(store: Store, job: Path, seasonal_panel: Panel) -> None:

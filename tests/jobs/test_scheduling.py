@@ -298,7 +298,7 @@ def test_what_would_fail_or_be_lost_at_night_is_refused_by_day(
 
 
 def test_names_of_units_are_such_as_systemd_takes_and_paths_have_no_line_breaks(tmp_path: Path) -> None:
-    job = written(tmp_path, name='"Nächte / Süd: 1"')
+    job = written(tmp_path, name='"Nächte & Süd: 1"')
     assert plan_job(job, today=TODAY).name == "forecast-kit-N-chte-S-d-1"
     with pytest.raises(ArgumentError, match="line break"):
         plan_job(job, folder=tmp_path / "a\nExecStart=b", today=TODAY)

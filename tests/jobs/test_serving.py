@@ -20,6 +20,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from stores import prepared
 from typer.testing import CliRunner
 
 from forecast_kit import Forecaster
@@ -45,7 +46,7 @@ store: {store}
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    yield connect(tmp_path / "store")
+    yield connect(prepared(tmp_path / "store"))
     mlflow.set_tracking_uri(before[0])
     mlflow.set_registry_uri(before[1])
 

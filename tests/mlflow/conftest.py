@@ -12,14 +12,6 @@ import pytest
 from forecast_kit.mlflow import Store, connect
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An initialised store without content: copying it is quicker than creating one."""
-    folder = tmp_path_factory.mktemp("template") / "store"
-    connect(folder)
-    return folder
-
-
 @pytest.fixture
 def store(empty_store: Path, tmp_path: Path) -> Iterator[Store]:
     shutil.copytree(empty_store, tmp_path / "store")

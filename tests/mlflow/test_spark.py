@@ -105,7 +105,7 @@ def registered(store: Store, seasonal_panel: Panel) -> str:
     for _ in range(2):
         flavor.log_model(fitted, run_id=run_id, registered_model_name="demand", levels=(0.5,))
     store.client.set_registered_model_alias("demand", "champion", "1")
-    spark._worker_model.cache_clear()
+    spark.worker_model.cache_clear()
     return "models:/demand@champion"
 
 

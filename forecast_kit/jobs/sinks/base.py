@@ -26,7 +26,18 @@ _ORDER = (AS_OF, "unique_id", "ds", "check")
 
 
 class Sink(ABC):
-    """Tables `forecasts`, `scores` and `checks`, whose rows belong each to an as-of."""
+    """Tables `forecasts`, `scores` and `checks`, whose rows belong each to an as-of.
+
+    >>> import tempfile
+    >>> from forecast_kit.jobs.asof import AsOf
+    >>> rows = pd.DataFrame({"unique_id": ["berlin"], "ds": pd.to_datetime(["2024-07-01"]), "mean": [12.0]})
+    >>> from forecast_kit.jobs.sinks import FileSink
+    >>> sink = FileSink(tempfile.mkdtemp(), "parquet", PanelSchema(freq="D"))  # one of those that there are
+    >>> for number in (12.0, 15.0):  # the same night twice
+    ...     written = sink.write("forecasts", AsOf.read("2024-07-01"), [rows.assign(mean=number)])
+    >>> sink.read("forecasts")[["unique_id", "mean"]].values.tolist()
+    [['berlin', 15.0]]
+    """
 
     def __init__(self, schema: PanelSchema) -> None:
         self.schema = schema

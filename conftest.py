@@ -1,0 +1,40 @@
+"""What tests and the examples in docstrings share: pytest finds this file from both."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TRACKING = Path(__file__).parent / "forecast_kit" / "mlflow"
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An initialised MLflow store without content: copying it is quicker than creating one."""
+    from forecast_kit.mlflow import connect  # MLflow takes seconds to import, and most tests do without it
+
+    folder = tmp_path_factory.mktemp("template") / "store"
+    connect(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def store_of_examples(request: pytest.FixtureRequest) -> Iterator[None]:
+    """An example about MLflow runs in a folder of its own with a store in it, so that it reads as it would be typed."""
+    if not isinstance(request.node, pytest.DoctestItem) or TRACKING not in request.path.parents:
+        yield
+        return
+    import mlflow
+
+    folder: Path = request.getfixturevalue("tmp_path")
+    shutil.copytree(request.getfixturevalue("empty_store"), folder / ".forecast_kit")
+    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    patch.chdir(folder)
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    yield
+    mlflow.set_tracking_uri(before[0])
+    mlflow.set_registry_uri(before[1])
