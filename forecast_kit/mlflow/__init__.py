@@ -8,6 +8,7 @@ that a process that serves a model loads neither plots nor the registry.
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ __all__ = [*_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'forecast_kit.mlflow' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"forecast_kit.{_HOMES[name]}"), name)
+    with warnings.catch_warnings():
+        # MLflow imports tqdm, which complains in a notebook without ipywidgets, below the user's first cell.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        value = getattr(importlib.import_module(f"forecast_kit.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

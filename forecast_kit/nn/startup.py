@@ -20,17 +20,19 @@ _CHATTER = (
 
 
 def load_backend() -> None:
-    """Imports TensorFlow where it is Keras's backend; quietly if `FORECAST_KIT_QUIET_START` is 1.
+    """Imports TensorFlow where it is Keras's backend; quietly if `FORECAST_KIT_QUIET_START` is 1, or in a notebook.
 
     Quietly means: TensorFlow's information, such as that XLA compiles, is not written (unless
     `TF_CPP_MIN_LOG_LEVEL` says so), and of what it writes before it knows that, the known lines are
     dropped. Warnings and errors are passed on. The command
-    `forecast-kit` asks for it. In other programs TensorFlow starts as it always does, because
-    catching its output holds back the whole process's standard error meanwhile.
+    `forecast-kit` asks for it. A notebook writes the process's standard error below the cell, where the
+    chatter stays for good, so there it is quiet unless `FORECAST_KIT_QUIET_START` is 0. In other programs
+    TensorFlow starts as it always does, because catching its output holds back the whole process's standard
+    error meanwhile.
     """
     if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" or "tensorflow" in sys.modules:
         return
-    if os.environ.get("FORECAST_KIT_QUIET_START") != "1":
+    if os.environ.get("FORECAST_KIT_QUIET_START", "1" if "ipykernel" in sys.modules else "0") != "1":
         importlib.import_module("tensorflow")
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -116,10 +117,19 @@ def brief(value: float) -> str:
     return text + ("", "k", "M", "G", "T")[third]
 
 
+class Picture(Figure):
+    """A figure that a notebook shows as the result of a cell, also where nobody imported `matplotlib.pyplot`."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png")
+        return png.getvalue()
+
+
 def sheet(theme: Theme, size: tuple[float, float]) -> Figure:
     """An empty figure of that width and height in inches, which finds room for its labels by itself."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
-    return Figure(figsize=size, layout=layout, facecolor=theme.paper)
+    return Picture(figsize=size, layout=layout, facecolor=theme.paper)
 
 
 def panels(theme: Theme, count: int) -> tuple[Figure, list[Axes]]:
