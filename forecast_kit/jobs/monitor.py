@@ -199,20 +199,27 @@ def _skill(recent: pd.DataFrame, least: float | None, window: int) -> Check:
         seen = recent["observed"].to_numpy()
         naive = float((recent["naive_mae"] * seen).sum())
         value = 1.0 - float((recent["mae"] * seen).sum()) / naive if naive > 0 else float("nan")
-    enough = len(recent) and recent["as_of"].nunique() >= window
-    fired = bool(least is not None and enough and value < least)
-    return Check("skill", value, threshold, fired,
-                 f"skill over the seasonal naive forecast was {value:+.1%} in the last {window} runs")  # fmt: skip
+    runs = recent["as_of"].nunique() if len(recent) else 0
+    fired = bool(least is not None and runs >= window and value < least)
+    return Check("skill", value, threshold, fired, _told(
+        value, runs, f"skill over the seasonal naive forecast was {value:+.1%} in the champion's last scored runs"
+    ))  # fmt: skip
 
 
 def _error_ratio(recent: pd.DataFrame, most: float | None, watched: Watched, window: int) -> Check:
     value, threshold = float("nan"), float("nan") if most is None else most
     if len(recent) and watched.mase > 0:
         value = float(recent.groupby("as_of")["mase"].mean().mean()) / watched.mase
-    enough = len(recent) and recent["as_of"].nunique() >= window
-    fired = bool(most is not None and enough and value > most)
-    return Check("error_ratio", value, threshold, fired,
-                 f"MASE of the last {window} runs was {value:.2f} times that of the champion's backtest")  # fmt: skip
+    runs = recent["as_of"].nunique() if len(recent) else 0
+    fired = bool(most is not None and runs >= window and value > most)
+    return Check("error_ratio", value, threshold, fired, _told(
+        value, runs, f"MASE of the champion's last scored runs was {value:.2f} times that of its backtest"
+    ))  # fmt: skip
+
+
+def _told(value: float, runs: int, sentence: str) -> str:
+    """The sentence with the number of runs, if there is anything to tell."""
+    return f"{sentence} ({runs})" if np.isfinite(value) else "nothing can be told of the champion's runs yet"
 
 
 def _age(as_of: AsOf, trained_until: str | int, most: str | int) -> Check:
