@@ -6,6 +6,7 @@ what it prints, or the error that it ends with. Code of other libraries stands i
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import importlib.util
@@ -13,6 +14,7 @@ import inspect
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -20,11 +22,15 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import zip_longest
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import mlflow
+import pandas as pd
 import pytest
+from filelock import FileLock
 
 import forecast_kit
 from forecast_kit import Forecaster, errors
@@ -35,7 +41,10 @@ from forecast_kit.nn.heads import HEADS
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "forecast_kit"
+NEEDED = ("mkdocs", "mkdocstrings", "jupytext", "nbformat", "latex2mathml")
 ELSEWHERE = {"mlflow.md"}  # its code is run, and what it leaves in the store looked at, in test_readme.py
+
+WITH_STORE = {"serving.md", "StoreError.md"}  # making one takes a second and shows nothing of what the page is about
 
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
@@ -44,7 +53,10 @@ FENCE = re.compile(
 LISTED = [
     "data.transforms", "jobs.sinks", "mlflow", "nn.cells", "nn.heads", "nn.networks", "nn.training",
 ]  # fmt: skip
-EXEMPLARY = ["nn.cells", "nn.heads", "data.transforms"]
+EXEMPLARY = [
+    "data.datasets", "data.transforms", "jobs.sinks", "mlflow", "models.paths", "nn.cells", "nn.heads", "nn.networks",
+    "nn.training",
+]  # fmt: skip
 
 
 def examples(page: Path) -> list[tuple[str, str | None]]:
@@ -100,8 +112,10 @@ def as_before() -> Iterator[None]:
 @pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_the_code_of_a_page_runs_and_does_what_the_page_says(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
 ) -> None:
+    if page.name in WITH_STORE:
+        shutil.copytree(empty_store, tmp_path / ".forecast_kit")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     space: dict[str, Any] = {"__name__": "page"}
@@ -140,7 +154,11 @@ def public_things() -> list[tuple[str, Any]]:
     things = [(name, getattr(forecast_kit, name)) for name in forecast_kit.__all__ if name != "__version__"]
     for module in EXEMPLARY:
         found = importlib.import_module(f"forecast_kit.{module}")
-        things += [(f"{module}.{name}", getattr(found, name)) for name in found.__all__]
+        names = getattr(found, "__all__", None) or [
+            name for name, thing in vars(found).items()
+            if getattr(thing, "__module__", "") == found.__name__
+        ]  # fmt: skip
+        things += [(f"{module}.{name}", getattr(found, name)) for name in names if not name.startswith("_")]
     return [(name, thing) for name, thing in things if inspect.isclass(thing) or inspect.isfunction(thing)]
 
 
@@ -170,18 +188,38 @@ class Page(HTMLParser):
             self.loads.append(values["src"])
 
 
+def hook(name: str) -> ModuleType:
+    """A module that MkDocs is told of, where what it needs is installed."""
+    if any(importlib.util.find_spec(needed) is None for needed in NEEDED):
+        pytest.skip("what builds the site is not installed (pip install 'forecast_kit[docs]')")
+    spec = importlib.util.spec_from_file_location(f"site_{name}", DOCS / "_build" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a dataclass looks for its types
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the site, built as `make docs` builds it."""
-    if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("mkdocstrings") is None:
-        pytest.skip("MkDocs is not installed (pip install 'forecast_kit[docs]')")
-    folder = tmp_path_factory.mktemp("site")
+    """The folder of the site, built as `make docs` builds it, once for all workers of a run."""
+    hook("hooks")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return built(tmp_path_factory.mktemp("site"))
+    folder = tmp_path_factory.getbasetemp().parent / "site"
+    with FileLock(f"{folder}.lock"):
+        return folder if (folder / "done").exists() else built(folder)
+
+
+def built(folder: Path) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
         cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "WARNING" not in done.stderr
+    (folder / "done").touch()
     return folder
 
 
@@ -258,14 +296,106 @@ def test_the_pictures_of_the_site_are_those_of_their_script(tmp_path: Path) -> N
 
 
 def test_the_hook_refuses_a_public_name_without_a_theme() -> None:
-    if importlib.util.find_spec("mkdocs") is None:
-        pytest.skip("MkDocs is not installed (pip install 'forecast_kit[docs]')")
-    spec = importlib.util.spec_from_file_location("site_hooks", DOCS / "_build" / "hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    hooks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hooks)
+    hooks = hook("hooks")
     hooks.NAMES["Data"].remove("Panel")
     with pytest.raises(hooks.PluginError, match="Panel"):
         hooks.Reference()
     assert hooks.fence_examples("A.\n\n>>> 1\n1") == "A.\n\n```pycon\n>>> 1\n1\n```"
+
+
+SOURCE = """# %% [markdown]
+# # A story: of two
+#
+# It begins here. And **02_more** goes
+# on.
+
+# %%
+1 + 1
+"""
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def executed(folder: Path, source: Path, *outputs: dict[str, Any]) -> None:
+    """Writes the notebook of the source as if it had been run, and its last cell had shown this."""
+    import jupytext
+    import nbformat
+
+    notebook = jupytext.read(source)
+    notebook.cells[-1].outputs = [nbformat.v4.new_output(**output) for output in outputs]
+    nbformat.write(notebook, folder / f"{source.stem}.ipynb")
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Path:
+    source = tmp_path / "01_story.py"
+    source.write_text(SOURCE, encoding="utf-8")
+    return source
+
+
+def test_the_page_of_an_executed_notebook_has_what_its_cells_showed(story: Path, tmp_path: Path) -> None:
+    notebooks = hook("notebooks")
+    frame = pd.DataFrame({"a": [1]})
+    executed(
+        tmp_path, story,
+        {"output_type": "stream", "name": "stdout", "text": "plain \x1b[1mbold\x1b[0m\n```\n"},
+        {"output_type": "display_data", "data": {"image/png": DOT, "text/plain": "<Figure>"}},
+        {"output_type": "execute_result", "execution_count": 1,
+         "data": {"text/html": frame._repr_html_(), "text/plain": "   a"}},
+    )  # fmt: skip
+    made = notebooks.render(story, tmp_path, known=["02_more"])
+    assert (made.title, made.sentence, made.executed) == ("A story: of two", "It begins here.", True)
+    assert "```python\n1 + 1\n```" in made.markdown
+    assert "````{ .text .said }\nplain bold\n```\n````" in made.markdown  # a fence that the text does not end
+    assert "[02_more](02_more.md) goes" in made.markdown
+    assert made.files["notebooks/01_story/2-2.png"] == base64.b64decode(DOT)
+    assert "](01_story/2-2.png)" in made.markdown
+    shown = re.search(r'<div class="shown">\n(.*)\n</div>', made.markdown, re.DOTALL)
+    assert shown is not None
+    assert "<style" not in shown[1]
+    assert [cell.text for cell in ElementTree.fromstring(shown[1]).iterfind(".//td")] == ["1"]
+    assert {"notebooks/01_story.py", "notebooks/01_story.ipynb"} < set(made.files)
+
+
+def test_the_page_of_a_notebook_that_was_changed_since_has_no_results(story: Path, tmp_path: Path) -> None:
+    notebooks = hook("notebooks")
+    executed(tmp_path, story, {"output_type": "stream", "name": "stdout", "text": "2\n"})
+    story.write_text(SOURCE.replace("1 + 1", "1 + 2"), encoding="utf-8")
+    made = notebooks.render(story, tmp_path)
+    assert not made.executed
+    assert "```python\n1 + 2\n```" in made.markdown
+    assert ".text" not in made.markdown
+    assert "Not executed" in made.markdown
+
+
+def test_a_notebook_without_a_title_or_with_an_error_is_refused(story: Path, tmp_path: Path) -> None:
+    notebooks = hook("notebooks")
+    executed(tmp_path, story, {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []})
+    with pytest.raises(notebooks.PluginError, match="cell 2 of 01_story shows error"):
+        notebooks.render(story, tmp_path)
+    story.write_text("# %%\n1 + 1\n", encoding="utf-8")
+    with pytest.raises(notebooks.PluginError, match="no title"):
+        notebooks.render(story, tmp_path)
+
+
+def test_formulas_become_mathml_and_prices_do_not() -> None:
+    notebooks = hook("notebooks")
+    lines_of_two = "\\begin{aligned}\na &= b \\\\\nc &= d\n\\end{aligned}"
+    text = f"$x_t$ costs $5 and `$HOME`\n\n$${lines_of_two}$$\n\n```sh\necho $a $b\n```"
+    left, found = notebooks.take_formulas(text)
+    assert left == "MATHML0LMTH costs $5 and `$HOME`\n\nMATHML1LMTH\n\n```sh\necho $a $b\n```"
+    one, lines = (ElementTree.fromstring(formula) for formula in found)
+    space = "{http://www.w3.org/1998/Math/MathML}"
+    assert [part.text for part in one.find(f".//{space}msub")] == ["x", "t"]
+    assert ["".join(row.itertext()) for row in lines.iter(f"{space}mtr")] == ["a=b", "c=d"]
+    with pytest.raises(notebooks.PluginError, match="nosuchword"):
+        notebooks.mathml(r"\nosuchword x", block=False)
+
+
+def test_every_notebook_has_a_page_and_a_line_in_the_index(site: Path, pages: dict[Path, Page]) -> None:
+    sources = {source.stem for source in (ROOT / "notebooks").glob("[0-9]*.py")}
+    linked = {Path(link).stem for link in pages[site / "notebooks" / "index.html"].links}
+    assert sources
+    assert sources <= linked
+    for name in sources:
+        text = (site / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+        assert not re.search(r"MATHML\d|\\begin\{", text), f"{name}: a formula was left as it was"

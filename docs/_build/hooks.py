@@ -187,9 +187,9 @@ def docstring_text(text: str) -> str:
 
 
 def fence_examples(text: str) -> str:
-    """The text with its doctests in fences, which Markdown would take for nested quotations.
+    r"""The text with its doctests in fences, which Markdown would take for nested quotations.
 
-    >>> print(fence_examples("Adds.\\n\\n>>> 1 + 1\\n2\\n\\nMore."))
+    >>> print(fence_examples("Adds.\n\n>>> 1 + 1\n2\n\nMore."))
     Adds.
     <BLANKLINE>
     ```pycon

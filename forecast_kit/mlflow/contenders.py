@@ -141,6 +141,17 @@ def challenge(
     Raises:
         ArgumentError: the version is the champion already, or what `judge` raises.
         ArtifactError, StoreError, DataError: the challenger cannot be loaded, or cannot forecast this panel.
+
+    >>> from forecast_kit import ETS, SeasonalNaive, load
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> client, panel = connect().client, Panel.from_frame(*load("air_passengers"))
+    >>> info = log_model(ETS(trend="add", horizon=12).fit(panel), registered_model_name="passengers")
+    >>> verdict, decision = challenge(
+    ...     client, "passengers", "challenger", panel, RollingOrigin(12, folds=2),
+    ...     baselines={"naive": SeasonalNaive()}, gate=Gate(min_skill=0.05),
+    ... )
+    >>> decision.promoted, str(champion(client, "passengers").version)
+    (True, '1')
     """
     known, before = find_version(client, name, version), champion(client, name)
     number, against = str(known.version), None if before is None else str(before.version)

@@ -142,6 +142,14 @@ def log_model(
     Raises:
         ArgumentError, NotFittedError: see `save_model`.
         StoreError: the store refused.
+
+    >>> from forecast_kit import Naive, load
+    >>> from forecast_kit.mlflow import connect
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> store = connect()
+    >>> info = log_model(Naive(horizon=2).fit(panel), registered_model_name="passengers")
+    >>> mlflow.pyfunc.load_model("models:/passengers/1").predict(panel.to_frame())["mean"].tolist()
+    [432.0, 432.0]
     """
     client = MlflowClient()
     with tempfile.TemporaryDirectory(prefix="forecast_kit-") as scratch:
@@ -184,6 +192,14 @@ def load_model(model_uri: str, dst_path: str | Path | None = None) -> Forecaster
     """The forecaster itself, from any MLflow model URI (`models:/name@champion`, `runs:/...`, a folder).
 
     See `load_served` for arguments and errors.
+
+    >>> from forecast_kit import Naive, load
+    >>> from forecast_kit.mlflow import connect
+    >>> forecaster = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
+    >>> store = connect()
+    >>> info = log_model(forecaster, history=True, registered_model_name="passengers")
+    >>> load_model("models:/passengers@challenger").predict().mean
+    array([[432., 432.]])
     """
     return load_served(model_uri, dst_path).forecaster
 

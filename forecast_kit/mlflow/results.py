@@ -43,12 +43,11 @@ def log_backtest(
         panel: what the backtest was made of, logged with the run as a data set before; its metrics are linked to it.
         report: the page that `write_report` wrote, where there is one already.
 
-    >>> import tempfile
     >>> from forecast_kit import Naive, Panel, RollingOrigin, SeasonalNaive, backtest, load
     >>> from forecast_kit.mlflow import connect, log_backtest, start_run
     >>> panel = Panel.from_frame(*load("air_passengers"))
     >>> found = backtest({"naive": Naive(), "last year": SeasonalNaive()}, panel, RollingOrigin(12, folds=2))
-    >>> store = connect(tempfile.mkdtemp(), offline=True)  # without offline it is all there when the block ends
+    >>> store = connect(offline=True)  # without offline it is all there when the block ends
     >>> with start_run(store, "passengers", "first try") as run:
     ...     log_backtest(run, found, baseline="naive")["model"].tolist()
     ['last year', 'naive']

@@ -45,9 +45,8 @@ def start_run(store: Store, experiment: str, name: str, *, patience_s: float = 5
         name: of the run.
         patience_s: seconds to wait, at the end of the block, for a store that is away.
 
-    >>> import tempfile
     >>> from forecast_kit.mlflow import connect, start_run
-    >>> store = connect(tempfile.mkdtemp())
+    >>> store = connect()
     >>> with start_run(store, "demand", "first try") as run:
     ...     run.log_parameters({"lag": 24})
     ...     run.log_metrics({"mase": 0.9})
@@ -95,6 +94,17 @@ class Run:
 
     Attributes:
         name: of the run.
+
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, load_model, start_run
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> store = connect()
+    >>> with start_run(store, "passengers", "naive") as run:
+    ...     run.log_dataset(panel, "air_passengers", "bundled")
+    ...     model = run.log_model(Naive(horizon=2).fit(panel), history=True)
+    ...     run.register(model, "passengers")
+    >>> run.version(model), load_model("models:/passengers/1").predict().mean.tolist()
+    ('1', [[432.0, 432.0]])
     """
 
     def __init__(self, shared: _Shared, name: str, parent: str | None = None) -> None:

@@ -39,6 +39,9 @@ class Synced:
         left: entries that still wait.
         refused: entries that the store will never take; `refused.jsonl` in the folder tells which and why.
         trouble: why entries wait, empty where none do.
+
+    >>> Synced(Path(".forecast_kit/journal/demand"), sent=0, left=3, refused=0, trouble="it does not answer").left
+    3
     """
 
     folder: Path
@@ -49,7 +52,14 @@ class Synced:
 
 
 def waiting(store: Store) -> list[Path]:
-    """The journals of the store that are left and that no running process has open, oldest first."""
+    """The journals of the store that are left and that no running process has open, oldest first.
+
+    >>> from forecast_kit.mlflow import connect, start_run
+    >>> with start_run(connect(offline=True), "demand", "on the train") as run:
+    ...     run.log_metrics({"mase": 0.9})
+    >>> len(waiting(connect(offline=True)))
+    1
+    """
     return [folder for folder in Journal.find(store.journal) if not Journal.in_use(folder)]
 
 
@@ -60,6 +70,12 @@ def sync(store: Store) -> list[Synced]:
 
     Args:
         store: from `connect`.
+
+    >>> from forecast_kit.mlflow import connect, start_run
+    >>> with start_run(connect(offline=True), "demand", "on the train") as run:
+    ...     run.log_metrics({"mase": 0.9})
+    >>> [(one.left, one.trouble) for one in sync(connect())], waiting(connect())
+    ([(0, '')], [])
     """
     told = []
     for folder in Journal.find(store.journal):

@@ -35,6 +35,12 @@ class ServedModel:
         levels: quantile levels.
         digest: of the artefact, see `artifact_digest`; empty for models that were logged without.
         version: of the registered model that the URI named, if it named one.
+
+    >>> from forecast_kit import Naive, load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> served = ServedModel(Naive().fit(panel), horizon=2, levels=(0.1, 0.9))
+    >>> served.forecast(panel.to_frame().tail(24), {"levels": [0.5]}).to_frame().columns.tolist()
+    ['unique_id', 'ds', 'cutoff', 'model', 'mean', 'q50']
     """
 
     forecaster: Forecaster

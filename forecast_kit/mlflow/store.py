@@ -33,6 +33,10 @@ class Store:
         folder: the embedded store's folder, None for a server that somebody else runs.
         home: a local folder; what could not be sent yet waits under it in `journal`.
         offline: whether nothing is to be sent now.
+
+    >>> store = Store("https://mlflow.example.com", None, Path(".forecast_kit"))
+    >>> store.link("/models/demand")
+    'https://mlflow.example.com/#/models/demand?workflowType=machine_learning'
     """
 
     uri: str
@@ -109,6 +113,10 @@ def connect(folder: str | Path | None = None, *, offline: bool = False) -> Store
 
     Raises:
         StoreError: the store cannot be opened, or the server does not answer within three seconds.
+
+    >>> store = connect()
+    >>> store.folder.name, store.answers(), store.experiment("demand")
+    ('.forecast_kit', True, '1')
     """
     # MLflow draws bars for every download wherever tqdm is installed, also into logs.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

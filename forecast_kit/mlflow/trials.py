@@ -20,6 +20,17 @@ def log_trials(run: Run) -> OnTrial:
 
     Args:
         run: the parent, which stays open.
+
+    >>> from forecast_kit import Panel, RollingOrigin, WindowAverage, load, search
+    >>> from forecast_kit.mlflow import connect, start_run
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> store = connect()
+    >>> with start_run(store, "passengers", "search") as run:
+    ...     space, told = {"window": [1, 2]}, [log_trials(run)]
+    ...     found = search(WindowAverage(1), space, panel, RollingOrigin(12), trials=2, on_trial=told)
+    >>> trials = store.client.search_runs([store.experiment("passengers")], order_by=["attributes.start_time"])
+    >>> sorted(one.info.run_name for one in trials)
+    ['search', 'trial 0', 'trial 1']
     """
 
     def log(trial: Trial) -> None:
@@ -39,7 +50,18 @@ def log_trials(run: Run) -> OnTrial:
 
 
 def log_search(run: Run, found: Search) -> None:
-    """Writes into a run what a search found: the best arguments and their score, and the table of trials."""
+    """Writes into a run what a search found: the best arguments and their score, and the table of trials.
+
+    >>> from forecast_kit import Panel, RollingOrigin, WindowAverage, load, search
+    >>> from forecast_kit.mlflow import connect, start_run
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> store = connect()
+    >>> with start_run(store, "passengers", "search") as run:
+    ...     found = search(WindowAverage(1), {"window": [1, 2]}, panel, RollingOrigin(12), trials=2)
+    ...     log_search(run, found)
+    >>> store.client.get_run(run.id).data.params == {"best.window": str(found.best.window)}
+    True
+    """
     run.log_parameters({f"best.{name}": value for name, value in found.arguments.items()})
     run.log_metrics({f"best_{found.metric}": found.score})
     run.log_table(found.trials, "trials.json")

@@ -41,6 +41,15 @@ def upload_model(
     Raises:
         ArtifactError: there is no model in the folder.
         StoreError: the store refused, or did not answer.
+
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, load_model, save_model
+    >>> store = connect()
+    >>> save_model(Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers"))), "naive", history=True)
+    >>> run = store.client.create_run(store.experiment("passengers"))
+    >>> info = upload_model(store.client, "naive", run.info.run_id)
+    >>> load_model(info.model_uri).predict().mean
+    array([[432., 432.]])
     """
     path = Path(folder)
     if not (path / MLMODEL_FILE_NAME).is_file():

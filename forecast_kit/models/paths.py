@@ -53,6 +53,16 @@ class SamplePaths:
         ds: `[N, H]` the stamps of the steps ahead.
         values: `[N, S, H]` in the target's unit. Series are drawn independently of one another.
         zone: the time zone that frames show stamps in; None for stamps as they are.
+
+    >>> days = np.array([["2024-07-01", "2024-07-02"]], "datetime64[us]")
+    >>> drawn = np.array([[[3.0, 5.0], [1.0, 2.0], [4.0, 4.0]]])
+    >>> paths = SamplePaths("gru", np.array(["berlin"]), np.array(["2024-06-30"], "datetime64[us]"), days, drawn)
+    >>> paths
+    SamplePaths('gru', 1 series, 3 paths, horizon=2)
+    >>> np.quantile(paths.values.sum(axis=2), 0.5, axis=1)  # the median of both days together
+    array([8.])
+    >>> paths.to_frame()[["path", "y"]].values.tolist()[-1]  # beside unique_id, ds, cutoff, model
+    [2.0, 4.0]
     """
 
     model: str
@@ -200,7 +210,11 @@ def sample_paths(quantiles: Floats, levels: Sequence[float], R: Floats, paths: i
 
 
 def upper_triangle(R: Floats) -> Floats:
-    """`[H (H - 1) / 2]` all that there is to a correlation matrix, to be stored."""
+    """`[H (H - 1) / 2]` all that there is to a correlation matrix, to be stored.
+
+    >>> upper_triangle(np.array([[1.0, 0.5, 0.2], [0.5, 1.0, 0.4], [0.2, 0.4, 1.0]]))
+    array([0.5, 0.2, 0.4])
+    """
     return R[np.triu_indices(len(R), 1)]
 
 

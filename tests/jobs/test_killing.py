@@ -138,7 +138,7 @@ NETWORK = """
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_sigkill_while_a_network_is_trained_changes_nothing_in_the_end(tmp_path: Path) -> None:
-    """The day that trains, killed twice over before it may end: in the backtest, in the last fit, while it is sent."""
+    """The day that trains, killed again and again before it may end: in the backtest, the last fit, the sending."""
     data, runner, chance, day = feed(), Runner(), random.Random(5), DAYS[0]
 
     def prepare(name: str) -> Path:
@@ -151,15 +151,21 @@ def test_sigkill_while_a_network_is_trained_changes_nothing_in_the_end(tmp_path:
             job, started = prepare(name), time.monotonic()
             assert runner.run(job, day) == 0
             lasted = time.monotonic() - started
-        calm, killed = left_behind(tmp_path / "calm"), []
+        calm, kills, tries = left_behind(tmp_path / "calm"), 0, 0
         assert calm["versions"][0]["forecaster"] == "gru"
         assert left_behind(tmp_path / "warm") == calm
-        for n in range(3):
-            job = prepare(f"disturbed{n}")
-            killed += [runner.run(job, day, kill_after=chance.uniform(0.3 * lasted, lasted)) for _ in range(2)]
+        while kills < 5:
+            assert tries < 10, f"{kills} kills in {tries} jobs of {lasted:.0f} s"
+            job, tries, first = prepare(f"disturbed{tries}"), tries + 1, True
+            while True:
+                started = time.monotonic()
+                if runner.run(job, day, kill_after=chance.uniform(0.3, 0.95) * lasted) == 0:
+                    break
+                kills, first = kills + 1, False
+            if first:  # nothing disturbed it: the machine has become quicker
+                lasted = time.monotonic() - started
             assert runner.run(job, day) == 0
-            assert left_behind(tmp_path / f"disturbed{n}") == calm
-        assert killed.count(-signal.SIGKILL) >= 3, killed
+            assert left_behind(job.parent) == calm
     finally:
         runner.close()
 

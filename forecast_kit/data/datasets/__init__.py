@@ -18,7 +18,11 @@ from forecast_kit.errors import ArgumentError, nearest
 
 
 class Dataset(NamedTuple):
-    """A long frame and what its columns mean."""
+    """A long frame and what its columns mean.
+
+    >>> air_passengers().schema.season_length
+    12
+    """
 
     frame: pd.DataFrame
     schema: PanelSchema
@@ -33,6 +37,10 @@ def m4_hourly() -> Dataset:
     Source: Makridakis, Spiliotis and Assimakopoulos, The M4 Competition, International Journal of
     Forecasting, 2020; files `Hourly-train.csv` and `Hourly-test.csv` of the M4 organisers. Licence:
     CC BY 4.0, as the Monash Time Series Forecasting Archive (Godahewa et al. 2021) distributes them.
+
+    >>> frame, schema = m4_hourly()
+    >>> frame["unique_id"].nunique(), len(frame), schema.season_length
+    (414, 373372, 24)
     """
     return Dataset(_read("m4_hourly"), PanelSchema(freq=1, season_length=24))
 
@@ -44,6 +52,10 @@ def hospital() -> Dataset:
 
     Source: Hyndman, Koehler, Ord and Snyder, Forecasting with Exponential Smoothing, 2008, through
     the Monash Time Series Forecasting Archive. Licence: CC BY 4.0.
+
+    >>> frame, schema = hospital()
+    >>> frame["unique_id"].nunique(), len(frame), schema.freq
+    (767, 64428, 'MS')
     """
     return Dataset(_read("hospital"), PanelSchema(freq="MS"))
 
@@ -57,6 +69,10 @@ def bike_sharing_hourly() -> Dataset:
 
     Source: Fanaee-T and Gama, Event labeling combining ensemble detectors and background knowledge,
     2014, UCI Machine Learning Repository 275, as cleaned by the skforecast authors. Licence: CC BY 4.0.
+
+    >>> frame, schema = bike_sharing_hourly()
+    >>> len(frame), schema.future[:2]
+    (17544, ('temp', 'atemp'))
     """
     future = ("temp", "atemp", "hum", "windspeed", "holiday", "workingday")
     return Dataset(_read("bike_sharing_hourly"), PanelSchema(freq="h", future=future))
@@ -69,6 +85,10 @@ def stocks_daily() -> Dataset:
     the adjusted closing price (`close` jumps at share splits).
 
     Source: Quandl WIKI prices, as the Bokeh project distributes them. Licence: public domain.
+
+    >>> frame, schema = stocks_daily()
+    >>> frame["unique_id"].unique().tolist(), schema.target_col, schema.gaps
+    (['AAPL', 'FB', 'GOOG', 'IBM', 'MSFT'], 'adj_close', 'mask')
     """
     return Dataset(_read("stocks_daily"), PanelSchema(freq="B", target_col="adj_close", gaps="mask"))
 
@@ -78,6 +98,10 @@ def air_passengers() -> Dataset:
 
     Source: Box and Jenkins, Time Series Analysis: Forecasting and Control, 1976, series G, as the
     Darts project distributes it under Apache-2.0. Licence: the numbers are in the public domain.
+
+    >>> frame, schema = air_passengers()
+    >>> frame["y"].iloc[[0, -1]].tolist()
+    [112.0, 432.0]
     """
     return Dataset(_read("air_passengers"), PanelSchema(freq="MS"))
 

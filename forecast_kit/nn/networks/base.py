@@ -51,6 +51,12 @@ class Window:
         series: `[B]` the number of the series, from 1; 0 for one that was not there in training. None
             unless the network asked for it and there were any.
         shapes: the sizes.
+
+    >>> y, seen = keras.ops.ones((2, 36)), keras.ops.ones((2, 36))
+    >>> channels = keras.ops.stack([y, 1 - seen], axis=-1)
+    >>> window = Window(y, seen, channels, None, None, y, None, Shapes(input_length=36, horizon=12, season_length=12))
+    >>> tuple(window.channels.shape), window.shapes.horizon
+    ((2, 36, 2), 12)
     """
 
     y: Any
@@ -78,6 +84,18 @@ class Network(ABC):
     Attributes:
         kind: what a configuration calls the network.
         wants_series: whether it asks for the number of the series.
+
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Linear(Network):
+    ...
+    ...     kind: ClassVar[str] = "linear"
+    ...
+    ...     def connect(self, window, width, seeds):
+    ...         flat = layers.Flatten()(window.channels)
+    ...         dense = layers.Dense(window.shapes.horizon * width, kernel_initializer=seeds.next("small"))
+    ...         return layers.Reshape((window.shapes.horizon, width))(dense(flat)), flat
+    >>> Linear(lookback=False).describe()
+    {'network': 'linear', 'normalize': 'season', 'lookback': False, 'initializer': 'glorot_uniform'}
     """
 
     normalize: Normalization = "season"
@@ -163,6 +181,13 @@ def build_network(spec: Network, shapes: Shapes, head: Head, *, seed: int) -> ke
 
     Raises:
         ArgumentError: the sizes do not fit the network, or its normalisation not the head.
+
+    >>> from forecast_kit.nn.heads import PointHead
+    >>> from forecast_kit.nn.networks import Recurrent
+    >>> shapes = Shapes(input_length=36, horizon=12, season_length=12)
+    >>> model = build_network(Recurrent(units=8), shapes, PointHead("mae"), seed=1)
+    >>> sorted(model.input), model.output_shape
+    (['past_observed', 'past_y'], (None, 12, 1))
     """
     spec.check(shapes)
     if head.support != "real" and spec.normalize not in ("mean", "none"):
@@ -206,6 +231,10 @@ class Seeds:
     Args:
         seed: the one.
         kernel: the initialiser of input matrices, by Keras's name.
+
+    >>> seeds = Seeds(1)
+    >>> seeds.number(), seeds.next("recurrent").seed, Seeds(1).number()
+    (1001, 1002, 1001)
     """
 
     def __init__(self, seed: int, kernel: str = "glorot_uniform") -> None:

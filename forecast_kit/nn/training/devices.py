@@ -15,7 +15,12 @@ from forecast_kit.nn.training.spec import TrainingSpec
 
 @contextmanager
 def in_precision(spec: TrainingSpec) -> Iterator[None]:
-    """Within the block, layers that are built compute in the spec's precision."""
+    """Within the block, layers that are built compute in the spec's precision.
+
+    >>> with in_precision(TrainingSpec(precision="mixed_bfloat16")):
+    ...     keras.layers.Dense(2).compute_dtype
+    'bfloat16'
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(spec.precision)
     try:
@@ -30,6 +35,10 @@ def on_devices(spec: TrainingSpec) -> Iterator[None]:
 
     Raises:
         ArgumentError: there are not so many, or the backend cannot share a batch.
+
+    >>> with on_devices(TrainingSpec(device="cpu")):
+    ...     float(keras.ops.sum(keras.ops.ones((2, 2))))
+    4.0
     """
     if spec.devices == 1:
         if spec.device == "auto":

@@ -20,6 +20,14 @@ def frozen(model: keras.Model, names: str | Iterable[str]) -> Iterator[tuple[str
 
     Raises:
         ArgumentError: no layer with weights is called so, or nothing is left to train.
+
+    >>> from forecast_kit.nn.heads import PointHead
+    >>> from forecast_kit.nn.networks import Recurrent, Shapes, build_network
+    >>> head, shapes = PointHead("mae"), Shapes(input_length=12, horizon=2, season_length=4)
+    >>> model = build_network(Recurrent(units=4), shapes, head, seed=1)
+    >>> with frozen(model, "encoder") as names:
+    ...     names, model.get_layer("encoder_0").trainable
+    (('encoder_0',), False)
     """
     wanted = (names,) if isinstance(names, str) else tuple(names)
     layers = {layer.name: layer for layer in model.layers if layer.trainable_variables}

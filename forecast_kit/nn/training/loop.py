@@ -56,6 +56,19 @@ class Training:
 
     Raises:
         ArgumentError: the spec does not fit the network, or there is nothing to be patient with.
+
+    >>> from forecast_kit.nn.heads import PointHead
+    >>> from forecast_kit.nn.networks import Recurrent, Shapes, build_network
+    >>> head, shapes = PointHead("mae"), Shapes(input_length=12, horizon=2, season_length=4)
+    >>> model = build_network(Recurrent(units=4), shapes, head, seed=1)
+    >>> def draw(k):
+    ...     y = np.random.default_rng(k).normal(size=(16, 14)).astype("float32").cumsum(axis=1)
+    ...     inputs = {"past_y": y[:, :12], "past_observed": np.ones((16, 12), "float32")}
+    ...     return inputs, y[:, 12:, None], np.ones((16, 2), "float32")
+    >>> training = Training(model, head, draw, TrainingSpec(steps=32, batch_size=16, evaluations=2), held=[draw(99)])
+    >>> training.run()
+    >>> training.step, training.curve[:, 0].tolist(), training.best in (16, 32)
+    (32, [16.0, 32.0], True)
     """
 
     def __init__(
@@ -239,7 +252,22 @@ class Training:
 def train(
     model: keras.Model, head: Head, draw: Draw, spec: TrainingSpec, *, on_step: OnStep | None = None, **options: Any
 ) -> Training:
-    """Trains the model in place, and returns what there is to tell of it; see `Training` for arguments and errors."""
+    """Trains the model in place, and returns what there is to tell of it; see `Training` for arguments and errors.
+
+    >>> from forecast_kit.nn.heads import PointHead
+    >>> from forecast_kit.nn.networks import Recurrent, Shapes, build_network
+    >>> head, shapes = PointHead("mae"), Shapes(input_length=12, horizon=2, season_length=4)
+    >>> model = build_network(Recurrent(units=4), shapes, head, seed=1)
+    >>> def draw(k):
+    ...     y = np.random.default_rng(k).normal(size=(16, 14)).astype("float32").cumsum(axis=1)
+    ...     inputs = {"past_y": y[:, :12], "past_observed": np.ones((16, 12), "float32")}
+    ...     return inputs, y[:, 12:, None], np.ones((16, 2), "float32")
+    >>> before = model.get_weights()[0]
+    >>> train(model, head, draw, TrainingSpec(steps=2, batch_size=16)).step
+    2
+    >>> bool((model.get_weights()[0] != before).any())
+    True
+    """
     training = Training(model, head, draw, spec, on_step=on_step, **options)
     training.run()
     return training
@@ -256,6 +284,14 @@ def apply(model: keras.Model, batch: Batch, size: int = 1024, *, compiled: bool 
         size: windows at a time.
         compiled: whether the network is going to be used many times. It is compiled for batches of a few sizes then,
             up to four times `size`, and batches are filled up to the next one.
+
+    >>> from forecast_kit.nn.heads import PointHead
+    >>> from forecast_kit.nn.networks import Recurrent, Shapes, build_network
+    >>> head, shapes = PointHead("mae"), Shapes(input_length=12, horizon=2, season_length=4)
+    >>> model = build_network(Recurrent(units=4), shapes, head, seed=1)
+    >>> batch = {"past_y": np.ones((3, 12), "float32"), "past_observed": np.ones((3, 12), "float32")}
+    >>> apply(model, batch).shape
+    (3, 2, 1)
     """
     count = len(next(iter(batch.values())))
     if compiled:

@@ -77,6 +77,14 @@ class Checkpoint:
     Args:
         path: of the file; its folder is made.
         identity: what the training is of, by aspect, as JSON can hold it. A file with another is refused.
+
+    >>> import tempfile
+    >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()) / "gru.npz", {"units": 8})
+    >>> print(checkpoint.read())
+    None
+    >>> checkpoint.write(State(4, [np.zeros(2)], []))
+    >>> checkpoint.read().step
+    4
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
