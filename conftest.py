@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +32,11 @@ def store_of_examples(request: pytest.FixtureRequest) -> Iterator[None]:
 
     folder: Path = request.getfixturevalue("tmp_path")
     shutil.copytree(request.getfixturevalue("empty_store"), folder / ".forecast_kit")
-    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-    patch.chdir(folder)
-    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    request.getfixturevalue("monkeypatch").chdir(folder)
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{folder / '.forecast_kit' / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id="0")  # a test before may have chosen one that is in another store
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it with the URI
     yield
     mlflow.set_tracking_uri(before[0])
     mlflow.set_registry_uri(before[1])
