@@ -29,12 +29,14 @@ def whole_set(mean: float) -> Iterator[pd.DataFrame]:
         )
 
 
-def write_on(section: dict[str, Any], started: Any, first: float, sets: int) -> None:
-    """One set after another, each in the place of the one before."""
+def write_on(section: dict[str, Any], started: Any, first: float, sets: int, stop: Any = None) -> None:
+    """One set after another, each in the place of the one before, until all are written or an event is set."""
     sink = open_sink(SinkSection.model_validate(section), PanelSchema(freq=1))
     for k in range(sets):
         sink.write("forecasts", AsOf(1), whole_set(first + k))
         started.set()
+        if stop is not None and stop.is_set():
+            return
 
 
 def write_at_once(section: dict[str, Any], together: Any, mean: float, as_of: int = 1) -> None:
