@@ -22,6 +22,17 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def same_store_afterwards() -> Iterator[None]:
+    """MLflow's stores are those of before when the test is over."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    yield
+    mlflow.set_tracking_uri(before[0])
+    mlflow.set_registry_uri(before[1])
+
+
 @pytest.fixture(autouse=True)
 def store_of_examples(request: pytest.FixtureRequest) -> Iterator[None]:
     """An example about MLflow runs in a folder of its own with a store in it, so that it reads as it would be typed."""
@@ -33,10 +44,8 @@ def store_of_examples(request: pytest.FixtureRequest) -> Iterator[None]:
     folder: Path = request.getfixturevalue("tmp_path")
     shutil.copytree(request.getfixturevalue("empty_store"), folder / ".forecast_kit")
     request.getfixturevalue("monkeypatch").chdir(folder)
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    request.getfixturevalue("same_store_afterwards")
     mlflow.set_tracking_uri(f"sqlite:///{folder / '.forecast_kit' / 'mlflow.db'}")
     mlflow.set_experiment(experiment_id="0")  # a test before may have chosen one that is in another store
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it with the URI
     yield
-    mlflow.set_tracking_uri(before[0])
-    mlflow.set_registry_uri(before[1])

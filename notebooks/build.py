@@ -2,7 +2,7 @@
 
     python notebooks/build.py                      # all of them, to build/notebooks
     python notebooks/build.py 01_quick_start 06_m4
-    python notebooks/build.py --out /tmp/nb --jobs 1
+    python notebooks/build.py --out elsewhere --jobs 1
 
 Each source is executed in a kernel of its own, in a folder of its own that is removed afterwards. The command fails
 where a cell raises, and where the output of a cell holds a warning or anything that was written to standard error: a
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import re
 import sys
 import tempfile
@@ -151,9 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {given.jobs}")
     try:
-        import ipykernel  # noqa: F401  # is not used here: the kernel needs it
-        import jupytext  # noqa: F401
-        import nbclient  # noqa: F401
+        for package in ("jupytext", "nbclient", "ipykernel"):  # the kernel's process needs the last one
+            importlib.import_module(package)
     except ImportError as error:
         print(f"{error.name} is not installed; run: pip install 'forecast_kit[notebooks]'", file=sys.stderr)
         return 1

@@ -11,8 +11,10 @@ import pandas as pd
 
 import forecast_kit.mlflow as fk_mlflow
 from forecast_kit.core.forecast import column_levels, level_column
+from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ArgumentError, DataError, StoreError
 from forecast_kit.jobs import monitor
+from forecast_kit.jobs.asof import AsOf
 from forecast_kit.jobs.degrading import ChunkForecast, Rules
 from forecast_kit.jobs.execution import forecast_chunks
 from forecast_kit.mlflow.deploying import Deployment, champions
@@ -67,12 +69,13 @@ def deliver(batch: Batch) -> None:
 
 def _deployed(batch: Batch) -> Deployment | None:
     """The champion of that moment: the last that had not learned from later data; None where there never was one."""
+    schema = batch.source.schema
     try:
-        fit, present = _honest(batch, champions(batch.store, batch.name))
+        fit, present = honest(champions(batch.store, batch.name), batch.as_of, schema, hindsight=batch.hindsight)
     except StoreError as error:
         batch.out.warn(f"{error}; going on with the copy of the last champion")
         away = fk_mlflow.Store(batch.store.uri, batch.store.folder, batch.store.home, offline=True)
-        fit, present = _honest(batch, champions(away, batch.name))
+        fit, present = honest(champions(away, batch.name), batch.as_of, schema, hindsight=batch.hindsight)
     if present is None:
         batch.out.warn(f"no version of {batch.name} is champion: every series gets the seasonal naive forecast")
         return None
@@ -85,16 +88,24 @@ def _deployed(batch: Batch) -> Deployment | None:
     )
 
 
-def _honest(batch: Batch, line: Iterator[Deployment]) -> tuple[Deployment | None, Deployment | None]:
+def honest(
+    line: Iterator[Deployment], as_of: AsOf, schema: PanelSchema, *, hindsight: bool = False
+) -> tuple[Deployment | None, Deployment | None]:
     """The first champion of the line that may forecast for that as-of, and the present one; None where there is none.
 
     One that does not tell until when it learned, as those of format 1, may.
+
+    Args:
+        line: see `champions`.
+        as_of: after which nothing may have been learned from.
+        schema: of the data, whose stamps those of the champions are.
+        hindsight: all may.
     """
     present = None
     for deployment in line:
         present = present or deployment
         until = deployment.trained_until
-        if batch.hindsight or until is None or batch.as_of.knows(until, batch.source.schema):
+        if hindsight or until is None or as_of.knows(until, schema):
             return deployment, present
     return None, present
 

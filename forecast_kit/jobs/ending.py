@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 
 class Terminated(KeyboardInterrupt):
@@ -86,8 +86,8 @@ class _Patient(io.RawIOBase):
     def fileno(self) -> int:
         return self._handle
 
-    def write(self, content: object) -> int:
-        whole = bytes(content)  # type: ignore[call-overload]  # a buffer, which io's types do not say
+    def write(self, content: Any) -> int:
+        whole = bytes(content)
         rest = memoryview(whole)
         try:
             while rest:

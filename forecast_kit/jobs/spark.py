@@ -19,6 +19,7 @@ from forecast_kit.jobs.asof import AsOf
 from forecast_kit.jobs.config import JobConfig
 from forecast_kit.jobs.connecting import is_url
 from forecast_kit.jobs.degrading import Rules, forecast_frame
+from forecast_kit.jobs.delivery import honest
 from forecast_kit.jobs.sinks import open_sink
 from forecast_kit.jobs.sinks.owner import claim
 from forecast_kit.jobs.sources import OpenSource, open_source
@@ -69,20 +70,20 @@ def _for_all(path: str) -> str:
 
 
 def _champion(store: Store, config: JobConfig, source: OpenSource, as_of: AsOf) -> Deployment:
-    """The champion, if it had not learned from what lies after the as-of.
+    """The last champion that had not learned from what lies after the as-of, as a job without Spark takes it.
 
     Raises:
-        StoreError: there is none.
-        ArgumentError: it had.
+        StoreError: there never was one.
+        ArgumentError: all had.
     """
-    deployment = next(champions(store, config.register_.name), None)
-    if deployment is None:
+    fit, present = honest(champions(store, config.register_.name), as_of, source.schema)
+    if present is None:
         raise StoreError(f"no version of {config.register_.name} is champion; run forecast-kit batch train first")
-    until = deployment.trained_until
-    if until is not None and not as_of.knows(until, source.schema):
-        raise ArgumentError(f"the champion, version {deployment.version}, learned from data until {until}, which as of "
-                            f"{as_of} was still to come; name a later as-of")  # fmt: skip
-    return deployment
+    if fit is None:
+        raise ArgumentError(f"the champion, version {present.version}, learned from data until "
+                            f"{present.trained_until}, which as of {as_of} was still to come, and so did those before "
+                            f"it; name a later as-of")  # fmt: skip
+    return fit
 
 
 def forecast_job(spark: SparkSession, config: JobConfig, as_of: AsOf, *, staging: str) -> dict[str, Any]:

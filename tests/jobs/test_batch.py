@@ -8,7 +8,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,12 +23,7 @@ from forecast_kit.mlflow import connect
 DAY = "2024-06-20"
 
 
-@pytest.fixture(autouse=True)
-def same_store_afterwards():
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    yield
-    mlflow.set_tracking_uri(before[0])
-    mlflow.set_registry_uri(before[1])
+pytestmark = pytest.mark.usefixtures("same_store_afterwards")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 import pytest
 from batches import SERIES, trained_job, write_job
@@ -27,12 +26,7 @@ DAY = "2024-06-20"
 ROWS = 24 * len(SERIES)
 
 
-@pytest.fixture(autouse=True)
-def same_store_afterwards():
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    yield
-    mlflow.set_tracking_uri(before[0])
-    mlflow.set_registry_uri(before[1])
+pytestmark = pytest.mark.usefixtures("same_store_afterwards")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 import pytest
 from batches import feed, run, write_feed, write_job
@@ -31,12 +30,7 @@ CANDIDATES = """
 SPACE = "{window: [1, 2, 7]}"
 
 
-@pytest.fixture(autouse=True)
-def same_store_afterwards():
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    yield
-    mlflow.set_tracking_uri(before[0])
-    mlflow.set_registry_uri(before[1])
+pytestmark = pytest.mark.usefixtures("same_store_afterwards")
 
 
 def job_in(root: Path, space: str = SPACE, **changes: str) -> Path:
