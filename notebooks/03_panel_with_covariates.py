@@ -66,11 +66,11 @@ parts = [fk.backtest(naive, panels["rentals alone"], days, levels=LEVELS, refit=
 parts += [fk.backtest({name: gru()}, panel, days, levels=LEVELS, refit=None) for name, panel in panels.items()]
 
 # %% [markdown]
-# The four networks saw different panels, so there are several backtests. `fk.judge` joins their forecasts into one,
-# with one leaderboard and one test: every day is a pair of errors.
+# The four networks saw different panels, so there are several backtests. `join` makes one of them, with one
+# leaderboard and one test: every day is a pair of errors.
 
 # %%
-together = fk.judge(pd.concat([part.frame for part in parts]), panels["rentals alone"])
+together = parts[0].join(*parts[1:])
 board = together.leaderboard(baseline="last week")
 board[["rank", "model", "mase", "mae", "wql", "skill", "p_best", "p_baseline"]]
 

@@ -65,8 +65,7 @@ neural = fk.backtest(seeds, panel, test_part, levels=LEVELS)
 # %%
 values = ["mean", "q10", "q50", "q90"]
 both = neural.frame.groupby(["unique_id", "ds", "cutoff"], sort=False)[values].median().reset_index()
-frames = [statistical.frame, neural.frame, both.assign(model="lstm, median")]
-result = fk.judge(pd.concat(frames), panel)
+result = statistical.join(neural, fk.judge(both.assign(model="lstm, median"), panel))
 board = result.leaderboard(baseline="naive2")
 board[["rank", "model", "smape", "mase", "owa", "skill", "coverage", "p_best"]]
 

@@ -226,6 +226,36 @@ class Backtest:
                 scale["squared"].to_numpy()[:, None], quantiles[at], np.asarray(self.levels),
             )  # fmt: skip
 
+    def join(self, *others: Backtest) -> Backtest:
+        """The models of several backtests in one: over panels with other covariates, of another day, from `judge`.
+
+        Raises:
+            ArgumentError: data, folds or levels differ, or two backtests have a model of the same name.
+
+        >>> from forecast_kit import Naive, Panel, RollingOrigin, WindowAverage, backtest
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(6), "y": [1.0, 3, 1, 3, 1, 3]})
+        >>> panel, cut = Panel.from_frame(frame, freq=1), RollingOrigin(horizon=2)
+        >>> first, second = (backtest(models, panel, cut) for models in ({"naive": Naive()}, {"two": WindowAverage(2)}))
+        >>> first.join(second).summary(["mae"]).round(2).to_dict()
+        {'mae': {'naive': 1.0, 'two': 1.0}}
+        """
+        parts = [self, *others]
+        names = [name for part in parts for name in part.models]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ArgumentError(f"{name_some(twice)} stand in more than one backtest; give each model its own name")
+        asked, scales = _asked(self), self.scales.sort_values(["unique_id", "fold"], ignore_index=True)
+        for other in others:
+            theirs = other.scales.sort_values(["unique_id", "fold"], ignore_index=True)
+            if self.levels != other.levels or not (asked.equals(_asked(other)) and scales.equals(theirs)):
+                raise ArgumentError(
+                    f"the backtests of {name_some(self.models)} and of {name_some(other.models)} are of different "
+                    "data, folds or levels, so their scores cannot be compared; run both with the same series, "
+                    "splitter and levels"
+                )
+        frames, timings = (pd.concat([getattr(p, n) for p in parts], ignore_index=True) for n in ("frame", "timings"))
+        return Backtest(frames, self.scales, timings, self.levels, tuple(one for p in parts for one in p.unfinished))
+
     def save(self, folder: str | Path) -> None:
         """Writes the backtest into a folder: three Parquet files and `backtest.json`, which is written last."""
         folder = Path(folder)
@@ -258,6 +288,13 @@ class Backtest:
         )
         unfinished = tuple((str(model), int(fold)) for model, fold in meta["unfinished"])
         return cls(frame, scales, timings, check_levels(meta["levels"]), unfinished)
+
+
+def _asked(result: Backtest) -> pd.DataFrame:
+    """What was to be forecast, and what came true: one row for each series, fold and step."""
+    keys = ["unique_id", "fold", "step"]
+    rows = result.frame.drop_duplicates(keys)[[*keys, "ds", "cutoff", "y"]]
+    return rows.sort_values(keys, ignore_index=True)
 
 
 def _p_values(losses: pd.DataFrame, against: str) -> pd.Series:

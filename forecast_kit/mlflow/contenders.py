@@ -26,7 +26,7 @@ from forecast_kit.core.splits import RollingOrigin
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, ArtifactError, ForecastKitError, StoreError
 from forecast_kit.evaluation.backtest import Backtest
-from forecast_kit.evaluation.comparable import beside, groups_of, trial_of
+from forecast_kit.evaluation.comparable import groups_of, trial_of
 from forecast_kit.evaluation.gate import Gate, Verdict, judge
 from forecast_kit.evaluation.running import OnProgress, backtest
 from forecast_kit.mlflow.flavor import FLAVOR_NAME, load_served
@@ -174,7 +174,7 @@ def challenge(
         twin = _copied(result, called, label) if same and anew else None
         found = _judged(rival, label, rerun, twin)
     verdict = judge(
-        result if found.result is None else beside(result, found.result), challenger=called,
+        result if found.result is None else result.join(found.result), challenger=called,
         champion=None if found.result is None else label, baselines=[*baselines], gate=gate, same_recipe=same,
         notes=_notes(how, found, anew and rival is not None and not isinstance(rival.forecaster, Deployed)),
         groups=None if gate.group_by is None else groups_of(panel, gate.group_by),

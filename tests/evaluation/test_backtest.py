@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from forecast_kit import ETS, Backtest, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit import ETS, Backtest, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest, judge
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback
 from forecast_kit.errors import ArgumentError, DataError, TooShortError
@@ -20,6 +20,7 @@ from forecast_kit.typing import Floats
 
 SPLITTER = RollingOrigin(horizon=12, folds=3, step=6)
 LEVELS = (0.1, 0.5, 0.9)
+KEYS = ["model", "fold", "unique_id"]
 
 
 class Recorder(Forecaster):
@@ -183,6 +184,41 @@ def test_summaries_take_medians_weights_and_folds(seasonal_panel: Panel) -> None
         result.summary(weights={f"s{k}": 1.0 for k in range(5)})
     with pytest.raises(ArgumentError, match="how is 'mean' or 'median'"):
         result.summary(how="mode")
+
+
+def test_joined_backtests_are_as_if_they_had_been_one(seasonal_frame: pd.DataFrame, seasonal_panel: Panel) -> None:
+    models = {"a": Naive(), "b": SeasonalNaive(), "c": Naive()}
+    whole = backtest(models, seasonal_panel, SPLITTER, levels=LEVELS)
+    frame = seasonal_frame.assign(price=1.0)
+    wider = Panel.from_frame(frame, seasonal_panel.schema, future=("price",))
+    ran = [backtest({name: models[name]}, panel, SPLITTER, levels=LEVELS)
+           for name, panel in {"a": seasonal_panel, "b": wider}.items()]  # fmt: skip
+    judged = judge(whole.frame[whole.frame["model"] == "c"], seasonal_panel)
+    joined = ran[0].join(ran[1], judged)
+    assert (joined.models, joined.folds, joined.levels) == (whole.models, whole.folds, LEVELS)
+    in_order = [result.scores.sort_values(KEYS, ignore_index=True) for result in (joined, whole)]
+    pd.testing.assert_frame_equal(*in_order)
+    for of in (Backtest.losses, Backtest.by_step):
+        pd.testing.assert_frame_equal(of(joined), of(whole))
+    assert joined.timings["fit_s"].notna().groupby(joined.timings["model"]).all().to_dict() == {
+        "a": True, "b": True, "c": False,
+    }  # fmt: skip
+    assert ran[0].models == ["a"]
+    pd.testing.assert_frame_equal(ran[0].join().frame, ran[0].frame)
+
+
+def test_backtests_of_other_data_folds_levels_or_scales_cannot_be_joined(seasonal_panel: Panel) -> None:
+    splitter = RollingOrigin(12, folds=2)
+    one = backtest({"a": Naive()}, seasonal_panel, splitter)
+    for panel, other, levels in (
+        (seasonal_panel, RollingOrigin(12, folds=2, step=6), ()), (seasonal_panel, splitter, (0.5,)),
+        (seasonal_panel, RollingOrigin(12, folds=3), ()), (seasonal_panel.split(1)[0], splitter, ()),
+        (Panel.from_frame(seasonal_panel.to_frame(), seasonal_panel.schema, season_length=5), splitter, ()),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match="of 'a' and of 'b' are of different data, folds or levels"):
+            one.join(backtest({"b": Naive()}, panel, other, levels=levels))
+    with pytest.raises(ArgumentError, match="'a' stand in more than one backtest"):
+        one.join(one)
 
 
 def test_errors_by_step_are_those_of_the_frame(seasonal_panel: Panel) -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecast_kit import Backtest, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit import Backtest, Panel, RollingOrigin
 from forecast_kit.errors import ArgumentError
-from forecast_kit.evaluation.comparable import beside, groups_of, trial_of
+from forecast_kit.evaluation.comparable import groups_of, trial_of
 from forecast_kit.evaluation.gate import Gate, Verdict, judge
 
 
@@ -312,28 +312,6 @@ def test_a_better_score_never_loses_what_a_worse_one_has(
 
 
 # ---- what makes scores comparable
-
-
-def test_backtests_side_by_side_are_as_if_they_had_been_one(seasonal_panel: Panel) -> None:
-    splitter, models = RollingOrigin(12, folds=2), {"a": Naive(), "b": SeasonalNaive()}
-    parts = [backtest({name: model}, seasonal_panel, splitter) for name, model in models.items()]
-    both, whole = beside(*parts), backtest(models, seasonal_panel, splitter)
-    columns = ["mase", "smape", "mae"]
-    assert both.models == whole.models
-    pd.testing.assert_frame_equal(both.summary(columns), whole.summary(columns))
-    pd.testing.assert_frame_equal(both.losses().sort_index(), whole.losses().sort_index())
-
-
-def test_backtests_of_other_data_folds_or_models_cannot_be_put_side_by_side(seasonal_panel: Panel) -> None:
-    one = backtest({"a": Naive()}, seasonal_panel, RollingOrigin(12, folds=2))
-    for panel, splitter, levels in (
-        (seasonal_panel, RollingOrigin(12, folds=2, step=6), ()), (seasonal_panel, RollingOrigin(12, folds=2), (0.5,)),
-        (seasonal_panel.split(1)[0], RollingOrigin(12, folds=2), ()),
-    ):  # fmt: skip
-        with pytest.raises(ArgumentError, match="different data, folds or levels"):
-            beside(one, backtest({"b": Naive()}, panel, splitter, levels=levels))
-    with pytest.raises(ArgumentError, match="'a' stand in both"):
-        beside(one, one)
 
 
 def test_groups_come_from_static_covariates() -> None:
