@@ -91,7 +91,7 @@ class Panel:
                 Rows in any order. A pandas frame, or anything that offers the Arrow C stream
                 (polars, pyarrow, DuckDB).
             schema: the columns' roles; or give its fields directly (`freq="h"`, `gaps="mask"`,
-                `id_col="store"`).
+                `id_col="store"`). Fields beside a schema change it for this panel.
             static: one row a series: the id column and the schema's static columns; by default
                 they are looked for in `df`, the same in every row of a series. A list of names is
                 the schema's field.
@@ -349,9 +349,9 @@ _ARRAYS = ("ids", "start", "indptr", "y", "observed", "past", "future", "static"
 
 
 def _as_schema(schema: PanelSchema | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> PanelSchema:
-    if schema is not None and fields:
-        raise ArgumentError(f"give a schema or its fields, not both; fields given: {name_some(fields)}")
-    return schema if isinstance(schema, PanelSchema) else PanelSchema.from_dict(schema or fields)
+    if isinstance(schema, PanelSchema):
+        return schema.changed(**fields) if fields else schema
+    return PanelSchema.from_dict({**(schema or {}), **fields})
 
 
 def positions(known: np.ndarray, ids: np.ndarray) -> Ints:

@@ -119,6 +119,22 @@ class PanelSchema:
         """The columns that the long frame must have, in order."""
         return (self.id_col, self.time_col, self.target_col, *self.past, *self.future)
 
+    def changed(self, **values: Any) -> PanelSchema:
+        """The schema with other values of some fields. A season that the frequency suggested changes with it.
+
+        Raises:
+            SchemaError: a key is unknown, or a value is none that the field takes.
+
+        >>> hourly = PanelSchema(freq="h", gaps="mask")
+        >>> daily = hourly.changed(freq="D")
+        >>> daily.season_length, daily.gaps
+        (7, 'mask')
+        """
+        kept = self.to_dict()
+        if "freq" in values and self.season_length == default_season_length(self.freq):
+            del kept["season_length"]
+        return self.from_dict({**kept, **values})
+
     def to_dict(self) -> dict[str, Any]:
         """The schema as JSON can hold it."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

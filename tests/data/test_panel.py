@@ -168,9 +168,13 @@ def test_no_more_than_five_offenders_are_named() -> None:
         Panel.from_frame(frame, freq="D")
 
 
-def test_a_schema_and_its_fields_together_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="not both; fields given: 'gaps'"):
-        Panel.from_frame(long(3), COVARIATES, gaps="mask")
+def test_fields_beside_a_schema_change_it_for_this_panel_alone() -> None:
+    panel = Panel.from_frame(long(3), COVARIATES, season_length=3, future=())
+    assert panel.schema == replace(COVARIATES, season_length=3, future=())
+    assert (panel.season_length, COVARIATES.season_length) == (3, 7)
+    assert Panel.from_frame(long(3), COVARIATES.to_dict(), season_length=3, future=()).schema == panel.schema
+    with pytest.raises(SchemaError, match="unknown schema key 'seasonlength'.*mean 'season_length'"):
+        Panel.from_frame(long(3), COVARIATES, seasonlength=3)
 
 
 def test_the_frame_is_not_touched() -> None:

@@ -17,6 +17,12 @@ def test_frequency_is_normalised_and_suggests_the_season() -> None:
     assert PanelSchema(freq="h", season_length=168).season_length == 168
 
 
+def test_a_season_that_the_frequency_suggested_changes_with_it() -> None:
+    assert PanelSchema(freq="h").changed(freq="D") == PanelSchema(freq="D")
+    assert PanelSchema(freq="h").changed(freq="D", season_length=5).season_length == 5
+    assert PanelSchema(freq="h", season_length=168).changed(freq="D").season_length == 168  # someone's own word
+
+
 def test_a_schema_comes_back_from_json() -> None:
     schema = PanelSchema(freq="D", past=["a"], future=["b", "c"], static=["d"], gaps="mask", id_col="shop")
     assert PanelSchema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
