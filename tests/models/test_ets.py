@@ -182,10 +182,20 @@ def test_processes_give_the_forecasts_of_one(seasonal_frame: pd.DataFrame) -> No
     assert done[-1] == len(panel) == 12
 
 
+def test_the_error_multiplies_where_the_season_does() -> None:
+    panel = Panel.from_frame(*load("air_passengers"))
+    given, left_out = ETS(error="mul", seasonal="mul").fit(panel), ETS(seasonal="mul").fit(panel)
+    assert left_out.forms_.tolist() == ["MNM"]
+    np.testing.assert_array_equal(left_out.predict(3).mean, given.predict(3).mean)
+    assert ETS().fit(panel).forms_.tolist() == ["ANA"]
+    assert left_out.clone().get_params()["error"] is None
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [({"trend": "mul"}, "trend must be one of None, 'add', 'damped', 'auto'; got 'mul'"),
-     ({"seasonal": "mul"}, "error='add' with seasonal='mul' is unstable"), ({"seasonal": "x"}, "seasonal must be one"),
+     ({"error": "add", "seasonal": "mul"}, "error='add' with seasonal='mul' is unstable"),
+     ({"seasonal": "x"}, "seasonal must be one"),
      ({"season_length": 0}, "season_length must be a whole number, at least 1"), ({"max_history": 0}, "max_history"),
      ({"jobs": 0}, "jobs"), ({"horizon": 0}, "horizon"), ({"initial": "x"}, "initial"), ({"budget_s": 0}, "budget_s")],
 )  # fmt: skip

@@ -74,7 +74,7 @@ class ETS(LocalForecaster):
     gets the seasonal naive forecast instead, and the forecast says so in `fallback` and `reason`.
 
     Args:
-        error: `"add"`, `"mul"` or `"auto"`.
+        error: `"add"`, `"mul"` or `"auto"`; by default it multiplies where the season does and adds elsewhere.
         trend: None, `"add"`, `"damped"` or `"auto"`.
         seasonal: None, `"add"`, `"mul"` or `"auto"`.
         season_length: steps in a season, m; by default the schema's. A season of 1 is none.
@@ -107,7 +107,7 @@ class ETS(LocalForecaster):
     def __init__(
         self,
         *,
-        error: Error = "add",
+        error: Error | None = None,
         trend: Trend = None,
         seasonal: Seasonal = "add",
         season_length: int | None = None,
@@ -118,7 +118,7 @@ class ETS(LocalForecaster):
         horizon: int | None = None,
     ) -> None:
         for name, value, allowed in (
-            ("error", error, get_args(Error)),
+            ("error", error, (None, *get_args(Error))),
             ("trend", trend, (None, "add", "damped", "auto")),
             ("seasonal", seasonal, (None, "add", "mul", "auto")),
             ("initial", initial, get_args(Initial)),
@@ -126,7 +126,7 @@ class ETS(LocalForecaster):
             if value not in allowed:
                 raise ArgumentError(f"{name} must be one of {name_some(allowed)}; got {value!r}")
         if error == "add" and seasonal == "mul":
-            raise ArgumentError("error='add' with seasonal='mul' is unstable; take error='mul' or 'auto'")
+            raise ArgumentError("error='add' with seasonal='mul' is unstable; leave error out, or take 'mul' or 'auto'")
         check_positive(max_history=max_history, jobs=jobs)
         check_budget(budget_s)
         super().__init__(season_length, horizon=horizon)
@@ -139,7 +139,8 @@ class ETS(LocalForecaster):
         return self.states_["form"]
 
     def _candidates(self, season_length: int) -> list[Form]:
-        errors = ("add", "mul") if self.error == "auto" else (self.error,)
+        error = self.error or ("mul" if self.seasonal == "mul" else "add")
+        errors = ("add", "mul") if error == "auto" else (error,)
         trends = (None, "add", "damped") if self.trend == "auto" else (self.trend,)
         seasons = (None, "add", "mul") if self.seasonal == "auto" else (self.seasonal,)
         if season_length == 1:
@@ -228,9 +229,8 @@ class HoltWinters(ETS):
         horizon: int | None = None,
     ) -> None:
         super().__init__(
-            error="mul" if seasonal == "mul" else "add", trend="damped" if damped else "add", seasonal=seasonal,
-            season_length=season_length, initial=initial, max_history=max_history, budget_s=budget_s, jobs=jobs,
-            horizon=horizon,
+            trend="damped" if damped else "add", seasonal=seasonal, season_length=season_length, initial=initial,
+            max_history=max_history, budget_s=budget_s, jobs=jobs, horizon=horizon,
         )  # fmt: skip
         self.damped = damped
 
