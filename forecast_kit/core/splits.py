@@ -12,10 +12,12 @@ from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, TooShortError, name_some
 from forecast_kit.typing import Bools, Floats, Ints
 
+__all__ = ["RollingOrigin", "Fold"]
+
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One origin.
+    """One cutoff: what lies before it, and what came true after it. `RollingOrigin.split` makes them.
 
     Attributes:
         number: 1 for the earliest.
@@ -23,9 +25,18 @@ class Fold:
         history: each series up to its cutoff, from which it is forecast; the same as `train`, but for an
             embargo.
         gap: steps between the cutoff and the first that is judged.
-        y, observed: `[N, H]` what came true of the steps that are judged.
+        y, observed: `[N, H]` what came true of the steps that are judged, in the target's unit, and where it is known.
         future: `[N, gap + H, K]` the known-future covariates of all steps after the cutoff.
-        left_out: the series without history at this origin, which have no rows above.
+        left_out: the ids of the series without history at this cutoff, which have no rows above.
+
+    >>> from forecast_kit import Panel, RollingOrigin, SeasonalNaive, load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> earlier, later = RollingOrigin(horizon=12, folds=2).split(panel)
+    >>> later.train
+    Panel(1 series, 132 rows, freq='MS', 1949-01-01 .. 1959-12-01)
+    >>> forecast = SeasonalNaive().fit(later.train).predict(12)
+    >>> float(np.abs(later.y - forecast.mean).mean().round(1))
+    47.8
     """
 
     number: int
@@ -163,18 +174,3 @@ class RollingOrigin:
     def _taking_part(self, panel: Panel, cutoffs: Ints) -> Bools:
         """`[N]` which series can be fitted before, and forecast from, their cutoffs."""
         return (panel.start <= cutoffs - self.embargo) & (panel.last >= cutoffs)
-
-
-def check_min_length(panel: Panel, least: int, why: str, *, carried: bool = False) -> None:
-    """Refuses series with fewer than `least` observed values; with `carried`, unobserved steps count too.
-
-    Raises:
-        TooShortError: names up to five of them.
-    """
-    seen = panel.lengths if carried else np.add.reduceat(panel.observed, panel.indptr[:-1], dtype=np.int64)
-    short = seen < least
-    if short.any():
-        raise TooShortError(
-            f"{why} needs at least {least} observations in every series; too short are "
-            f"{name_some(panel.ids[short].tolist())} (shortest: {int(seen.min())}); drop them or bring longer history"
-        )

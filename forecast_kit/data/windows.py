@@ -11,8 +11,10 @@ import numpy as np
 from forecast_kit import typing as fk
 from forecast_kit.data.covariates import StepTable
 from forecast_kit.data.panel import Panel
-from forecast_kit.errors import ArgumentError, DataError, TooShortError, name_some
+from forecast_kit.errors import ArgumentError, DataError, TooShortError, check_whole, name_some
 from forecast_kit.typing import Batch, Bools, Floats, Ints
+
+__all__ = ["WindowSpec", "WindowIndex", "WindowReport", "Dropped", "gather"]
 
 _CHUNK = 1 << 18  # windows looked at together where values are missing
 
@@ -56,12 +58,11 @@ class WindowSpec:
 
     def __post_init__(self) -> None:
         for name in ("input_length", "horizon", "min_history", "stride"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name))
         if not 0 <= self.min_observed <= 1:
             raise ArgumentError(f"min_observed is a share, from 0 to 1; got {self.min_observed}")
-        if self.max_gap is not None and self.max_gap < 0:
-            raise ArgumentError(f"max_gap must be at least 0, or None for a season; got {self.max_gap}")
+        if self.max_gap is not None:
+            check_whole("max_gap", self.max_gap, 0, ", or None for a season")
         if self.sampling not in ("windows", "series"):
             raise ArgumentError(f"sampling must be 'windows' or 'series', got {self.sampling!r}")
 
@@ -73,7 +74,16 @@ class WindowSpec:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Windows that are not used, why, and the ids of their series."""
+    """Windows that are not used: the reason in words, how many, and the ids of their series.
+
+    >>> import pandas as pd
+    >>> from forecast_kit import Panel
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": [0, 1, 2, 3, 7, 8, 9], "y": 1.0})
+    >>> panel = Panel.from_frame(frame, freq=1, gaps="mask")
+    >>> (dropped,) = WindowIndex(panel, WindowSpec(input_length=3, horizon=1, max_gap=2)).report().dropped
+    >>> dropped.reason, dropped.windows, dropped.ids
+    ('more than 2 steps in a row not observed', 2, ('a',))
+    """
 
     reason: str
     windows: int
@@ -84,6 +94,8 @@ class Dropped:
 class WindowReport:
     """What became of a panel's windows; printed, it names at most five series a line.
 
+    `WindowIndex.report` gives it; a fitted `NeuralForecaster` keeps that of its training as `windows_`.
+
     Attributes:
         windows: windows in use.
         padded: of these, those that are padded on the left.
@@ -91,6 +103,17 @@ class WindowReport:
         dropped: what was left out, a reason each. A window counts under the first that applies; a
             series too short for a single one is named under the first, with none.
         without: ids of the series that have no window.
+
+    >>> import pandas as pd
+    >>> from forecast_kit import Panel
+    >>> frame = pd.DataFrame({"unique_id": ["new"] + ["old"] * 6, "ds": [5, *range(6)], "y": 1.0})
+    >>> report = WindowIndex(Panel.from_frame(frame, freq=1), WindowSpec(input_length=3, horizon=2)).report()
+    >>> report.windows, report.padded, report.without
+    (4, 2, ('new',))
+    >>> print(report)
+    4 windows of 1 series, 2 padded on the left
+      0 dropped, fewer than 1 steps before the cutoff or 2 after it: 'new'
+      1 series without a window: 'new'
     """
 
     windows: int
@@ -184,7 +207,7 @@ class WindowIndex:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def locate(self, k: Ints) -> tuple[Ints, Ints]:
-        """The series `[B]` and origin `[B]` of the windows numbered `k` `[B]`."""
+        """The series `[B]` and origin `[B]` of the windows numbered `k` `[B]`, from 0 to `len(index) - 1`."""
         piece = np.searchsorted(self.ends, k, side="right")
         return self._series[piece], (k - self._begins[piece]) * self.spec.stride + self._first[piece]
 
@@ -296,6 +319,16 @@ def gather(
         past_y, past_observed `[B, T]`, past_x `[B, T, P + K + C]`, future_x `[B, H, K + C]`, static_x
         `[B, S]`; without `future` also future_y and future_observed `[B, H]`. Floats are `float32`.
         Padding is 0 everywhere.
+
+    >>> import pandas as pd
+    >>> from forecast_kit import Panel
+    >>> panel = Panel.from_frame(pd.DataFrame({"unique_id": "a", "ds": range(5), "y": range(1, 6)}), freq=1)
+    >>> index = WindowIndex(panel, WindowSpec(input_length=3, horizon=1))
+    >>> batch = gather(panel, panel.y, *index.locate(np.array([1, 3])), index.spec)
+    >>> batch["past_y"].tolist(), batch["future_y"].tolist()
+    ([[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]], [[3.0], [5.0]])
+    >>> batch["past_observed"].tolist()  # the first window begins before its series
+    [[0.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     length, horizon, cutoff = spec.input_length, spec.horizon, panel.indptr[series] + origin
     start = cutoff - length  # a padded window begins before its series: what is gathered there is wiped out

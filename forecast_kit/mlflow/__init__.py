@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from forecast_kit.mlflow.registry import register as register
     from forecast_kit.mlflow.registry import rollback as rollback
     from forecast_kit.mlflow.results import log_backtest as log_backtest
+    from forecast_kit.mlflow.runs import Model as Model
     from forecast_kit.mlflow.runs import Run as Run
     from forecast_kit.mlflow.runs import start_run as start_run
     from forecast_kit.mlflow.sending import Synced as Synced
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Decision": "mlflow.registry",
     "Gate": "evaluation.gate",
+    "Model": "mlflow.runs",
     "Run": "mlflow.runs",
     "ServedModel": "mlflow.served",
     "Store": "mlflow.store",

@@ -11,6 +11,7 @@ from forecast_kit.core.forecaster import Forecaster
 from forecast_kit.core.splits import RollingOrigin
 from forecast_kit.data.frequency import show_stamps
 from forecast_kit.data.panel import Panel
+from forecast_kit.errors import NotFittedError
 from forecast_kit.mlflow.describing import markdown
 
 LIMITS = (
@@ -41,6 +42,9 @@ def model_card(
         leaderboard: the backtest's table.
         intended_use: what it is for; by default the forecast of series like those it learned from.
 
+    Raises:
+        NotFittedError: before `fit`.
+
     >>> from forecast_kit.data.datasets import load
     >>> from forecast_kit.models.naive import SeasonalNaive
     >>> data = Panel.from_frame(*load("air_passengers"))
@@ -49,7 +53,8 @@ def model_card(
     SeasonalNaive forecasts 'y' of 1 series 12 steps ahead (freq 'MS'), learned from data until 1960-12-01.
     """
     schema = forecaster.schema_
-    assert schema is not None  # it is fitted
+    if schema is None:
+        raise NotFittedError(f"{forecaster.name} is not fitted; call fit(panel) first")
     known = panel if panel is not None else forecaster.history_
     series = f"of {len(known)} series " if known is not None else ""
     until = forecaster.trained_until_ if panel is None else _period(panel)[1]

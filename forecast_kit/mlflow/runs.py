@@ -83,6 +83,13 @@ class Model:
     Attributes:
         folder: where it lies until it is sent, as MLflow's model; `forecast_kit.mlflow.load_model` reads it.
         key: its name in the journal.
+
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, load_model, start_run
+    >>> with start_run(connect(), "passengers", "naive") as run:
+    ...     model = run.log_model(Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers"))))
+    ...     print(load_model(str(model.folder)))  # at once, whether the store has it yet or not
+    Naive(horizon=2)
     """
 
     folder: Path
@@ -202,11 +209,20 @@ class Run:
         self._log_points([(key, value, step) for key, value in values.items()], model, panel)
 
     def log_steps(self, key: str, values: Mapping[int, float], *, model: Model | None = None) -> None:
-        """A metric over forecast steps or folds, or whatever is counted: the UI draws it as a curve."""
+        """A metric over forecast steps or folds, or whatever is counted: the UI draws it as a curve.
+
+        Args:
+            key: its name.
+            values: by what is counted.
+            model: that it is a quality of, logged with this run.
+
+        Raises:
+            ArgumentError: MLflow would refuse the name.
+        """
         self._log_points([(key, value, step) for step, value in values.items()], model, None)
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Tags."""
+        """Tags; long ones are cut to what MLflow takes."""
         self._say("log", tags={key: str(value)[:_LONGEST_TAG] for key, value in tags.items()})
 
     def describe(self, sentence: str, table: pd.DataFrame | None = None) -> None:
@@ -239,16 +255,22 @@ class Run:
         self._say("input", context=context, dataset=dataset(panel, name, source))
 
     def log_table(self, frame: pd.DataFrame, file: str) -> None:
-        """A small table as JSON that the UI shows (`.json`), or a large one as Parquet (`.parquet`)."""
+        """A small table as JSON that the UI shows (`.json`), or a large one as Parquet (`.parquet`).
+
+        Raises:
+            ArgumentError: the file's name ends otherwise.
+        """
         if file.endswith(".json"):
             self._file(file, lambda path: frame.to_json(path, orient="split", index=False, date_format="iso"))
             self._tables.append({"path": file, "type": "table"})
             self.set_tags({"mlflow.loggedArtifacts": json.dumps(self._tables)})
+        elif not file.endswith(".parquet"):
+            raise ArgumentError(f"a table is logged as .json, which the UI shows, or as .parquet; got {file!r}")
         else:
             self._file(file, lambda path: frame.to_parquet(path, index=False))
 
     def log_figure(self, figure: Figure, file: str) -> None:
-        """A picture."""
+        """A picture, in the format that the file's ending names."""
         self._file(file, lambda path: figure.savefig(path, dpi=110))
 
     def log_text(self, text: str, file: str) -> None:
@@ -272,6 +294,12 @@ class Run:
             name: of the logged model.
             tags: of the logged model.
             save_arguments: see `forecast_kit.mlflow.save_model`.
+
+        Returns:
+            What `register`, `version`, `model_id` and `log_metrics` take; its `folder` can be loaded from at once.
+
+        Raises:
+            NotFittedError, ArgumentError: see `forecast_kit.mlflow.save_model`.
         """
         folder = self._shared.journal.new_folder() / "model"
         save_model(forecaster, folder, **save_arguments)
@@ -283,6 +311,8 @@ class Run:
         self, model: Model, name: str, *, tags: Mapping[str, str] | None = None, description: str = ""
     ) -> None:
         """Makes a logged model the next version of a registered model, and its challenger.
+
+        It is done when the store is told: a name that MLflow cannot take is then among the `refused`.
 
         Args:
             model: logged with this run.

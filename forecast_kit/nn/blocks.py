@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from forecast_kit.errors import ArgumentError
+from forecast_kit.errors import ArgumentError, check_whole
 
 
 @keras.saving.register_keras_serializable("forecast_kit")
@@ -22,15 +22,29 @@ class SeasonalLookback(keras.layers.Layer):
         season_length: m, in steps.
         horizon: H, in steps.
 
-    Call: y `[B, T]`, observed `[B, T]`, state `[B, U]` -> `[B, H]`.
+    Call: y `[B, T]`, observed `[B, T]` (1 where it was, else 0), state `[B, U]` -> `[B, H]`, in the unit of y. T must
+    hold a season; steps before the oldest whole one are not looked at.
+
+    Raises:
+        ArgumentError: a number is out of range, or the window holds no season.
+
+    >>> y = ops.array([[1.0, 2.0, 3.0, 4.0]])  # two seasons of two steps
+    >>> forecast = SeasonalLookback(season_length=2, horizon=3)(y, ops.ones_like(y), ops.ones((1, 8)))
+    >>> ops.convert_to_numpy(forecast).round(3).tolist()
+    [[2.0, 3.0, 2.0]]
     """
 
     def __init__(self, season_length: int, horizon: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_whole("season_length", season_length)
+        check_whole("horizon", horizon)
         self.season_length, self.horizon = season_length, horizon
 
     def build(self, y_shape: tuple[int, ...], observed_shape: tuple[int, ...], state_shape: tuple[int, ...]) -> None:
         """Creates the weights."""
+        if y_shape[1] < self.season_length:
+            raise ArgumentError(f"a window of {y_shape[1]} steps holds no season of {self.season_length}; make the "
+                                "input longer or the season shorter")  # fmt: skip
         self.seasons = y_shape[1] // self.season_length
         self.ahead = -(-self.horizon // self.season_length)
         shape = (state_shape[-1], self.ahead * self.seasons)
@@ -58,9 +72,16 @@ class OneHot(keras.layers.Layer):
     """Categories as indicators: a column of codes becomes a column for each code, numbers stay as they are.
 
     Args:
-        sizes: for each column of the input, 0 for a number, else how many codes there are.
+        sizes: `[C]` for each column of the input, 0 for a number, else how many codes there are.
 
-    Call: `[..., C]` -> `[..., sum(max(size, 1))]`.
+    Raises:
+        ArgumentError: the input has another number of columns.
+
+    Call: `[..., C]` -> `[..., sum(max(size, 1))]`. A code that is not among 0 ... size - 1 has no indicator: all are 0.
+
+    >>> columns = ops.array([[20.5, 2.0], [18.0, -1.0]])  # a temperature; a shop, one of 3, in the second row none
+    >>> ops.convert_to_numpy(OneHot((0, 3))(columns)).tolist()
+    [[20.5, 0.0, 0.0, 1.0], [18.0, 0.0, 0.0, 0.0]]
     """
 
     def __init__(self, sizes: tuple[int, ...], **kwargs: Any) -> None:
@@ -70,6 +91,8 @@ class OneHot(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """The columns, expanded."""
+        if x.shape[-1] != len(self.sizes):
+            raise ArgumentError(f"sizes are given for {len(self.sizes)} columns, and the input has {x.shape[-1]}")
         if not any(self.sizes):
             return x
         columns = [
@@ -154,6 +177,13 @@ class NextStepLoss(keras.layers.Layer):
     Call: outputs `[B, T / s, U]`, y `[B, T]`, observed `[B, T]` -> the outputs.
 
     Source: Trinh, Dai, Luong and Le, Learning Longer-term Dependencies in RNNs with Auxiliary Losses, 2018.
+
+    >>> y, outputs = ops.array([[1.0, 2.0, 3.0]]), ops.zeros((1, 3, 4))
+    >>> layer = NextStepLoss(weight=0.5)
+    >>> tuple(layer(outputs, y, ops.ones_like(y), training=True).shape)
+    (1, 3, 4)
+    >>> float(layer.losses[0])  # the outputs say 0: half of the mean of |0 - 2| and |0 - 3|
+    1.25
     """
 
     def __init__(self, weight: float, *, seed: int | None = None, **kwargs: Any) -> None:

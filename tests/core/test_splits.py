@@ -9,7 +9,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from forecast_kit import Panel, RollingOrigin
-from forecast_kit.core.splits import check_min_length
 from forecast_kit.errors import ArgumentError, TooShortError
 
 
@@ -75,12 +74,3 @@ def test_too_short_series_are_named() -> None:
 def test_numbers_below_one_are_refused(fields: dict[str, int]) -> None:
     with pytest.raises(ArgumentError, match=f"{list(fields)[-1]} must be a whole number, at least 1; got 0"):
         RollingOrigin(**fields)
-
-
-def test_only_observed_values_make_a_series_long_enough() -> None:
-    frame = ragged([5, 5])
-    frame.loc[[1, 2], "y"] = np.nan
-    panel = Panel.from_frame(frame, freq=1, gaps="mask")
-    check_min_length(panel, 3, "a mean")
-    with pytest.raises(TooShortError, match=r"a mean needs at least 4 observations.*are 's0' \(shortest: 3\)"):
-        check_min_length(panel, 4, "a mean")

@@ -254,9 +254,12 @@ def test_a_fully_observed_panel_is_not_looked_at_row_by_row() -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"stride": 0}, "stride must be at least 1, got 0"),
+        ({"stride": 0}, "stride must be a whole number, at least 1; got 0"),
+        ({"stride": "2"}, "stride must be a whole number, at least 1; got '2'"),
+        ({"input_length": 8.5}, "input_length must be a whole number, at least 1; got 8.5"),
+        ({"horizon": True}, "horizon must be a whole number, at least 1; got True"),
         ({"min_observed": 1.1}, "min_observed is a share, from 0 to 1; got 1.1"),
-        ({"max_gap": -1}, "max_gap must be at least 0, or None for a season; got -1"),
+        ({"max_gap": -1}, "max_gap must be a whole number, at least 0, or None for a season; got -1"),
         ({"sampling": "rows"}, "sampling must be 'windows' or 'series', got 'rows'"),
     ],
 )
@@ -267,7 +270,7 @@ def test_a_choice_of_windows_that_is_none_is_refused(changes: dict, complaint: s
 
 @pytest.mark.parametrize("name", ["input_length", "horizon", "min_history"])
 def test_a_window_without_steps_is_refused(name: str) -> None:
-    with pytest.raises(ArgumentError, match=f"{name} must be at least 1, got 0"):
+    with pytest.raises(ArgumentError, match=f"{name} must be a whole number, at least 1; got 0"):
         replace(WindowSpec(2, 2), **{name: 0})
 
 

@@ -319,6 +319,11 @@ def test_known_future_rows_alone_need_no_static_and_no_past_columns(
 # ---- the card
 
 
+def test_a_forecaster_that_is_not_fitted_has_no_card() -> None:
+    with pytest.raises(NotFittedError, match="SeasonalNaive is not fitted"):
+        model_card(SeasonalNaive(), horizon=6)
+
+
 def test_a_card_begins_with_a_plain_sentence_and_tells_what_a_reader_asks(seasonal_panel: Panel) -> None:
     board = pd.DataFrame({"rank": [1], "model": ["SeasonalNaive"], "mase": [0.91234567]})
     fitted = SeasonalNaive(horizon=6).fit(seasonal_panel)

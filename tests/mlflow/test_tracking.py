@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from forecast_kit import Panel, SeasonalNaive
+from forecast_kit.errors import ArgumentError
 from forecast_kit.mlflow import Store, start_run
 
 AUTOLOGGED = """
@@ -55,6 +56,11 @@ def test_a_run_tells_where_it_took_place(store: Store, tmp_path: Path) -> None:
     tags = store.client.get_run(run.id).data.tags
     assert tags.get("mlflow.source.git.commit", "") == head == found["git"].get("commit", "")
     assert tags["device"] == ", ".join(found["devices"])
+
+
+def test_a_table_is_json_or_parquet(store: Store) -> None:
+    with start_run(store, "e", "run") as run, pytest.raises(ArgumentError, match="or as .parquet; got 'board.csv'"):
+        run.log_table(pd.DataFrame({"a": [1]}), "board.csv")
 
 
 def test_scores_of_a_model_are_linked_to_the_data_that_they_were_found_on(store: Store, seasonal_panel: Panel) -> None:

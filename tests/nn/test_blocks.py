@@ -68,12 +68,22 @@ def test_a_single_season_is_repeated_without_a_warning() -> None:
     np.testing.assert_allclose(ops.convert_to_numpy(got), [[3, 4, 3]], rtol=1e-5)
 
 
+def test_a_window_without_a_season_cannot_be_looked_back_over() -> None:
+    y = np.ones((1, 3), np.float32)
+    with pytest.raises(ArgumentError, match="a window of 3 steps holds no season of 4"):
+        SeasonalLookback(4, 2)(y, y, y)
+    with pytest.raises(ArgumentError, match="season_length must be a whole number, at least 1; got 0"):
+        SeasonalLookback(0, 2)
+
+
 def test_categories_become_indicators_and_numbers_stay() -> None:
     x = np.array([[[0.5, 2.0, -1.0, 0.0]], [[1.5, 0.0, 3.0, 1.0]]], np.float32)
     got = ops.convert_to_numpy(OneHot((0, 3, 0, 2))(x))
     np.testing.assert_array_equal(got, [[[0.5, 0, 0, 1, -1, 1, 0]], [[1.5, 1, 0, 0, 3, 0, 1]]])
     again = OneHot.from_config(OneHot((0, 3)).get_config())
     assert again.sizes == (0, 3)
+    with pytest.raises(ArgumentError, match="sizes are given for 2 columns, and the input has 4"):
+        again(x)
 
 
 def test_pooling_over_time_is_a_loop_over_sequences() -> None:

@@ -173,7 +173,7 @@ def test_the_seed_decides_the_initial_weights(name: str) -> None:
         ({"normalize": "mode"}, "normalize must be one of season, instance"),
         ({"initializer": "nothing"}, "initializer must be one that Keras knows by name"),
         ({"initializer": {"class_name": "Zeros", "config": {}}}, "initializer must be one that Keras knows by name"),
-        ({"cell_options": {"activation": "relu"}}, "cell 'lstm' cannot be built with"),
+        ({"cell_options": {"activation": "relu"}}, "cell 'lstm' cannot be built: .*activation"),
         ({"units": "8"}, "units must be a whole number, at least 1; got '8'"),
         ({"auxiliary": float("nan")}, "auxiliary must be a number of at least 0, got nan"),
         ({"auxiliary": -1.0}, "auxiliary must be a number of at least 0, got -1.0"),

@@ -1,4 +1,8 @@
-"""Recurrent cells: pure steps, and the layers that hold their weights."""
+"""Recurrent cells: pure steps, and the layers that hold their weights.
+
+Sources are named with each. "Article 000" to "article 004" are five introductory articles of which the first cells were
+taken, equation by equation; `docs/decisions.md` says what each of them has.
+"""
 
 from typing import Any
 
@@ -28,6 +32,7 @@ CELLS: dict[str, type[Cell]] = {
     "layer_norm_gru": LayerNormGRUCell,
     "slstm": SLSTMCell,
 }
+"""Cells by the names that configurations and `make_cell` know them by; one of your own may be added."""
 
 
 def check_cell(name: str) -> None:
@@ -50,13 +55,16 @@ def make_cell(name: str, units: int, **options: Any) -> Cell:
         options: what the class takes besides, see there.
 
     Raises:
-        ArgumentError: there is no such cell, or an option is out of range.
+        ArgumentError: there is no such cell, or an option is unknown or out of range.
 
     >>> make_cell("peephole_lstm", 8, diagonal=False).units
     8
     """
     check_cell(name)
-    return CELLS[name](units, **options)
+    try:
+        return CELLS[name](units, **options)
+    except (TypeError, ValueError) as error:  # an argument that it does not have, or an initialiser that Keras has not
+        raise ArgumentError(f"cell {name!r} cannot be built: {error}") from error
 
 
 __all__ = [

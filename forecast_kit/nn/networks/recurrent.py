@@ -48,11 +48,16 @@ class Recurrent(Network):
         auxiliary: weight of an auxiliary loss in training, in which every step is to forecast the next one, see
             `NextStepLoss`; 0 for none.
         cell_options: what the cell takes besides, such as `{"activation": "relu"}` for `"rnn"`.
+        normalize, lookback, initializer: see `forecast_kit.nn.networks.Network`.
 
     Raises:
         ArgumentError: an argument is out of range.
 
-    >>> Recurrent("gru", units=32, segment="season").title
+    Source: of segments, Lin et al. (2023), SegRNN; of dilations, Chang et al. (2017), Dilated Recurrent Neural
+    Networks; of reading both ways, Schuster and Paliwal (1997), Bidirectional Recurrent Neural Networks.
+
+    >>> from forecast_kit import NeuralForecaster
+    >>> NeuralForecaster(Recurrent("gru", units=32, segment="season"), horizon=12).name
     'GRU'
     """
 
@@ -170,15 +175,10 @@ class Recurrent(Network):
         return recurrent(cell, return_sequences=every, dilation=self.dilations[k] if self.dilations else 1, name=name)
 
     def _cell(self, k: int, seeds: Seeds) -> Cell:
-        try:
-            cell = make_cell(
-                self.cell, self.units, kernel_initializer=seeds.next(), recurrent_initializer=seeds.next("recurrent"),
-                **self.cell_options,
-            )  # fmt: skip
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(
-                f"cell {self.cell!r} cannot be built with {dict(self.cell_options)}: {error}"
-            ) from error
+        cell = make_cell(
+            self.cell, self.units, kernel_initializer=seeds.next(), recurrent_initializer=seeds.next("recurrent"),
+            **self.cell_options,
+        )  # fmt: skip
         if self.zoneout:
             cell = Zoneout(cell, self.zoneout, seed=seeds.number())
         if self.recurrent_dropout:

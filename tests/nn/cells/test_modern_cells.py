@@ -17,6 +17,7 @@ from keras import ops
 from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
 from forecast_kit.errors import ArgumentError
+from forecast_kit.nn.cells import make_cell
 from forecast_kit.nn.cells.base import Cell
 from forecast_kit.nn.cells.minimal import MGUCell, MinGRUCell, MinLSTMCell
 from forecast_kit.nn.cells.normalized import LayerNormGRUCell, LayerNormLSTMCell, SLSTMCell
@@ -674,3 +675,17 @@ def test_a_saved_model_predicts_the_same_to_the_bit(case: Case, tmp_path: Path) 
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gruu", {}, "cell must be one of .*got 'gruu'.*mean 'gru'"),
+        ("gru", {"foo": 1}, "cell 'gru' cannot be built: .*foo"),
+        ("min_lstm", {"kernel_initializer": "nope"}, "cell 'min_lstm' cannot be built: .*nope"),
+        ("rnn", {"units": 0}, "units must be a whole number"),
+    ],
+)
+def test_a_cell_that_cannot_be_made_says_why(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make_cell(name, **{"units": 3, **options})
