@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-from forecast_kit.core.forecaster import Forecaster, as_forecaster, find_forecaster
+from forecast_kit.core.forecaster import Forecaster, as_forecaster
+from forecast_kit.core.known import find_forecaster
 from forecast_kit.errors import ArgumentError, nearest
 
 F = TypeVar("F", bound=Forecaster)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from forecast_kit.core.extensions import import_named
 from forecast_kit.core.forecast import Forecast, Prediction, check_levels
+from forecast_kit.core.known import KNOWN, find_forecaster
 from forecast_kit.core.saving import ARRAYS, HISTORY, damage_told, new_folder, read_document, write_document
 from forecast_kit.data.future import future_values
 from forecast_kit.data.joining import join
@@ -24,37 +25,22 @@ from forecast_kit.data.sources import read_arrays
 from forecast_kit.errors import ArgumentError, ForecastError, NotFittedError, check_whole, name_some, nearest
 from forecast_kit.typing import Floats
 
-# Where the forecasters of this package live, so that a saved one is found without importing them all.
-_HOMES = {
-    "ARIMA": "forecast_kit.models.statistical.arima",
-    "AutoARIMA": "forecast_kit.models.statistical.arima",
-    "AutoETS": "forecast_kit.models.statistical.ets",
-    "Conformal": "forecast_kit.models.conformal",
-    "Croston": "forecast_kit.models.intermittent",
-    "CrostonSBA": "forecast_kit.models.intermittent",
-    "Drift": "forecast_kit.models.averages",
-    "ETS": "forecast_kit.models.statistical.ets",
-    "Ensemble": "forecast_kit.models.ensemble",
-    "HistoricAverage": "forecast_kit.models.averages",
-    "HoltWinters": "forecast_kit.models.statistical.ets",
-    "Naive": "forecast_kit.models.naive",
-    "Naive2": "forecast_kit.models.adjusted",
-    "NeuralForecaster": "forecast_kit.models.neural",
-    "SES": "forecast_kit.models.smoothing",
-    "STL": "forecast_kit.models.statistical.stl",
-    "SeasonalNaive": "forecast_kit.models.naive",
-    "SeasonallyAdjusted": "forecast_kit.models.adjusted",
-    "TSB": "forecast_kit.models.intermittent",
-    "Theta": "forecast_kit.models.adjusted",
-    "ThetaLine": "forecast_kit.models.smoothing",
-    "UnobservedComponents": "forecast_kit.models.statistical.structural",
-    "WindowAverage": "forecast_kit.models.averages",
-}
+__all__ = ["Forecaster", "FitProgress", "FitCallback", "as_forecaster"]
 
 
 @dataclass(frozen=True)
 class FitProgress:
-    """How far a fit has come: `done` of `total` units, and the latest measures of it."""
+    """How far a fit has come, as `fit` tells its callbacks: `done` of `total` units, and the latest measures of it.
+
+    A unit is an optimiser step of a network, a series of a statistical model, or a fit of what is inside another
+    forecaster. Measures are such as `loss` and `val_loss`.
+
+    >>> from forecast_kit import Ensemble, Panel, load
+    >>> told = []
+    >>> model = Ensemble(["Naive", "Drift"]).fit(Panel.from_frame(*load("air_passengers")), callbacks=[told.append])
+    >>> [(progress.done, progress.total) for progress in told]
+    [(1, 2), (2, 2)]
+    """
 
     done: int
     total: int
@@ -97,11 +83,10 @@ class Forecaster(ABC):
     trained_until_: str | int | None = None
     trained_on_: str | None = None
     history_: Panel | None = None
-    _known: ClassVar[dict[str, type[Forecaster]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Forecaster._known[cls.__name__] = cls
+        KNOWN[cls.__name__] = cls
 
     # ---- to be written by each forecaster
 
@@ -158,6 +143,10 @@ class Forecaster(ABC):
         Args:
             panel: the training part; nothing after its last row is ever seen.
             callbacks: called with a `FitProgress` as the fit goes on.
+
+        Raises:
+            ArgumentError: it is no panel.
+            DataError: the panel does not suit this forecaster, such as one with too short a series.
         """
         check_panel(panel, "fit")
         self._fit(panel, callbacks)
@@ -275,8 +264,10 @@ class Forecaster(ABC):
 
         Raises:
             ArtifactError: the folder is no saved forecaster, was damaged or changed since, or is of a newer version.
+            ConfigError: a module that `FORECAST_KIT_IMPORTS` names cannot be imported.
         """
         folder = Path(path)
+        import_named()
         with damage_told(folder):
             document = read_document(folder)
             # A class is looked up among forecasters alone: no name in a document is ever imported.
@@ -392,18 +383,3 @@ def as_forecaster(value: Any) -> Forecaster:
             raise ArgumentError(f"{kind.__name__} has no argument {key!r}; it has {', '.join(known)}."
                                 f"{nearest(key, known)}")  # fmt: skip
     return kind(**fields)
-
-
-def find_forecaster(name: str) -> type[Forecaster]:
-    """The forecaster class of that name: one of the package's, or one that was imported before.
-
-    Raises:
-        ArgumentError: there is none.
-    """
-    if name not in Forecaster._known and name in _HOMES:
-        importlib.import_module(_HOMES[name])
-    if name not in Forecaster._known:
-        known = sorted({*_HOMES, *(key for key, kind in Forecaster._known.items() if not inspect.isabstract(kind))})
-        raise ArgumentError(f"unknown forecaster {name!r}; known are {', '.join(known)}.{nearest(name, known)} "
-                            f"A class of your own must be imported first")  # fmt: skip
-    return Forecaster._known[name]

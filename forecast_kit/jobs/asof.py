@@ -18,6 +18,8 @@ from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ArgumentError
 from forecast_kit.jobs.sections import ScheduleSection
 
+__all__ = ["AsOf"]
+
 
 @total_ordering
 @dataclass(frozen=True)

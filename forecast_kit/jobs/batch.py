@@ -37,6 +37,8 @@ from forecast_kit.mlflow.runs import Run
 from forecast_kit.mlflow.store import DEFAULT_FOLDER, Store
 from forecast_kit.mlflow.tagging import decided, tagged
 
+__all__ = ["run_batch", "only_one"]
+
 TASKS = ("monitor", "train", "forecast")
 
 
@@ -101,6 +103,24 @@ def run_batch(
         DataError, ArgumentError: the data cannot be used, or the champion must not forecast for that as-of.
         StoreError, ArtifactError: the sink failed, or the champion's artefact is not what was registered.
         ForecastKitError, ...: monitor or training failed; where a forecast was asked for it has been written before.
+
+    >>> from pathlib import Path
+    >>> from rich.console import Console
+    >>> from forecast_kit.jobs.asof import AsOf
+    >>> from forecast_kit.jobs.config import read_job
+    >>> from forecast_kit.jobs.reporting import Reporter
+    >>> written = Path("job.yaml").write_text('''
+    ... name: passengers
+    ... data: {dataset: air_passengers}
+    ... baselines: {seasonal_naive: {forecaster: SeasonalNaive}}
+    ... candidates: {theta: {forecaster: Theta}}
+    ... backtest: {horizon: 12}
+    ... register: {name: passengers}
+    ... sink: {path: out}
+    ... ''')
+    >>> summary = run_batch(read_job("job.yaml"), AsOf.read("1961-01-01"), out=Reporter(Console(), quiet=True))
+    >>> summary.training["decision"], summary.forecast["rows"], summary.exit_code
+    ('promoted', 12, 0)
     """
     if config.sink is None:
         raise ConfigError(f"the job {config.name} has no 'sink' to write forecasts to; add one, such as "
@@ -156,11 +176,23 @@ def _postponing(batch: Batch, failures: list[Exception], what: str) -> Iterator[
 
 @contextmanager
 def only_one(home: Path, name: str, wait_s: float = 0.0) -> Iterator[None]:
-    """One run of a job at a time on this machine.
+    """One run of a job at a time on this machine: the block holds what `run_batch` holds while it runs.
+
+    Args:
+        home: the folder of the embedded store; locks lie in `jobs` below it.
+        name: of the job.
+        wait_s: seconds to wait for another run to end.
 
     Raises:
         BusyError: another process runs it.
         StoreError: the lock's folder cannot be made or written to.
+
+    >>> from pathlib import Path
+    >>> with only_one(Path(".forecast_kit"), "demand"):
+    ...     with only_one(Path(".forecast_kit"), "demand"):
+    ...         print("both run")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    forecast_kit.errors.BusyError: the job demand is running already (process ...); wait for it, or say --wait SECONDS
     """
     folder = home / "jobs"
     file = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"

@@ -6,52 +6,77 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from forecast_kit.core.arguments import with_arguments
-from forecast_kit.core.forecaster import Forecaster, find_forecaster
+from forecast_kit.core.extensions import import_modules
+from forecast_kit.core.forecaster import Forecaster
+from forecast_kit.core.known import find_forecaster
 from forecast_kit.errors import ConfigError, ForecastKitError, nearest
 from forecast_kit.evaluation.spaces import read_space
 from forecast_kit.jobs.sections import (
     BacktestSection,
     DataSection,
     ExecutionSection,
-    ForecasterName,
     ForecastSection,
     GateSection,
-    JobName,
     MonitorSection,
     RegisterSection,
     ScheduleSection,
     SearchSection,
-    Section,
     SinkSection,
-    keys_of,
 )
+from forecast_kit.jobs.sections.base import File, ForecasterName, JobName, Section
+from forecast_kit.jobs.sections.telling import told
+
+__all__ = ["read_job", "JobConfig"]
+
+
+def _imported(names: tuple[str, ...]) -> tuple[str, ...]:
+    import_modules(names)
+    return names
+
+
+Imports = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_imported)]
 
 
 class JobConfig(Section):
-    """A whole job.
+    """A whole job, as `read_job` makes it of a file.
 
     Attributes:
         name: of the MLflow experiment, and of files.
+        imports: modules that bring cells, heads, metrics or forecasters of one's own; they are imported first, here and
+            in every process that the job starts. They are looked for where Python looks and in the working directory.
         data: the source.
         baselines, candidates: forecasters by the names they shall have, each a mapping with the key
             `forecaster` and the constructor's arguments; a candidate may have a `search`, see `SearchSection`. The
             best candidate is registered; it becomes champion if it beats all baselines.
         backtest: the folds.
         gate: what earns the promotion.
-        register: the registered model.
+        register_: the registered model; the key is `register`.
         forecast, sink, monitor, schedule, execution: of batch jobs, see `forecast_kit.jobs.sections`.
         output: the folder for reports and pictures, and for the summaries of batch jobs.
-        store: the embedded MLflow store's folder, where `MLFLOW_TRACKING_URI` is not set.
+        store: the embedded MLflow store's folder, where `MLFLOW_TRACKING_URI` is not set; by default `.forecast_kit`.
+
+    >>> job = JobConfig.model_validate({
+    ...     "name": "demand",
+    ...     "data": {"dataset": "hospital"},
+    ...     "baselines": {"seasonal_naive": {"forecaster": "SeasonalNaive"}},
+    ...     "candidates": {"theta": {"forecaster": "Theta"}},
+    ...     "backtest": {"horizon": 6, "folds": 2},
+    ...     "register": {"name": "demand"},
+    ... })
+    >>> {name: forecaster.horizon for name, forecaster in job.forecasters().items()}
+    {'seasonal_naive': 6, 'theta': 6}
     """
 
     name: JobName
+    imports: Imports = ()  # before all that may be called by a name that a module brings
     data: DataSection
     baselines: dict[ForecasterName, dict[str, Any]]
     candidates: dict[ForecasterName, dict[str, Any]] = Field(min_length=1)
@@ -63,8 +88,8 @@ class JobConfig(Section):
     monitor: MonitorSection = MonitorSection()
     schedule: ScheduleSection = ScheduleSection()
     execution: ExecutionSection = ExecutionSection()
-    output: Path = Path("forecasts")
-    store: Path | None = None
+    output: File = Path("forecasts")
+    store: File | None = None
 
     @model_validator(mode="after")
     def _names_differ(self) -> JobConfig:
@@ -117,10 +142,20 @@ class JobConfig(Section):
                 try:
                     found[name] = SearchSection.model_validate(spec["search"])
                 except ValidationError as error:
-                    told = (_tell(problem, SearchSection) for problem in error.errors()[:5])
-                    raise ConfigError(f"{where}: {'; '.join(told)}") from error
+                    raise ConfigError(f"{where}: {told(error, SearchSection)}") from error
                 _check_space(made[name], found[name].space, where)
         return found
+
+
+def _check_lapses(config: JobConfig) -> None:
+    """Refuses lapses of the other kind of time than the data's: `30D` of numbered steps, or 720 of whatever."""
+    freq, rules = config.data.panel_schema.freq, config.monitor.retrain
+    for name, value in (("max_age", rules.max_age), ("cooldown", rules.cooldown)):
+        if value is not None and isinstance(value, int) != isinstance(freq, int):
+            wanted = "a whole number of its units" if isinstance(freq, int) else "a lapse such as 30D or 36h"
+            raise ConfigError(f"monitor.retrain.{name}: with freq={freq!r} time is "
+                              f"{'numbered' if isinstance(freq, int) else 'told by stamps'}, so write {wanted}; got "
+                              f"{value!r}")  # fmt: skip
 
 
 def _check_space(forecaster: Forecaster, space: Mapping[str, Any], where: str) -> None:
@@ -139,17 +174,40 @@ def _check_space(forecaster: Forecaster, space: Mapping[str, Any], where: str) -
 
 
 def read_job(path: str | Path) -> JobConfig:
-    """The job that a YAML file describes.
+    """The job that a YAML file describes. Forecasters are built to check their arguments; data are not looked for.
+
+    Args:
+        path: of the file, in UTF-8.
 
     Raises:
         ConfigError: the file cannot be read, or says something unknown, ill-typed or impossible; the
             message gives the place and the nearest valid name.
+
+    >>> from pathlib import Path
+    >>> text = '''
+    ... name: demand
+    ... data: {dataset: hospital}
+    ... baselines: {seasonal_naive: {forecaster: SeasonalNaive}}
+    ... candidates: {theta: {forecaster: Theta}}
+    ... backtest: {horizon: 6, folds: 2}
+    ... register: {name: demand}
+    ... '''
+    >>> written = Path("job.yaml").write_text(text)
+    >>> read_job("job.yaml").backtest.folds
+    2
+    >>> written = Path("job.yaml").write_text(text.replace("folds", "fold"))
+    >>> read_job("job.yaml")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    forecast_kit.errors.ConfigError: job.yaml: unknown key 'backtest.fold'; known are ... Did you mean 'folds'?
     """
     file = Path(path)
     try:
         document = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the job file {file}: {error}") from error
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1
+        raise ConfigError(f"{file} says a key twice, at line {line}: {error.problem}; leave one of them out") from error
     except YAMLError as error:
         raise ConfigError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, Mapping):
@@ -158,9 +216,9 @@ def read_job(path: str | Path) -> JobConfig:
     try:
         config = JobConfig.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{file}: " + "; ".join(_tell(problem) for problem in error.errors()[:5])) from error
+        raise ConfigError(f"{file}: {told(error, JobConfig)}") from error
     try:
-        _ = config.data.panel_schema  # raises where it is none
+        _check_lapses(config)
         config.searches()  # builds the forecasters, too
     except ForecastKitError as error:
         raise ConfigError(f"{file}: {error}") from error
@@ -172,6 +230,11 @@ def build_forecaster(spec: Mapping[str, Any], *, where: str, backtest: BacktestS
 
     Where the mapping leaves them out, the horizon is the backtest's, and the levels to learn take in
     the backtest's; the same holds for forecasters inside it, such as the members of an ensemble.
+
+    Args:
+        spec: the class' name under `forecaster`, and the constructor's arguments.
+        where: the place in the job file, for errors.
+        backtest: of the job.
 
     Raises:
         ConfigError: see `JobConfig.forecasters`.
@@ -204,29 +267,3 @@ def _with_inner(value: Any, where: str, backtest: BacktestSection) -> Any:
     if isinstance(value, list):
         return [_with_inner(item, f"{where}.{k}", backtest) for k, item in enumerate(value)]
     return value
-
-
-def _section_at(place: list[str], section: type[BaseModel]) -> type[BaseModel]:
-    """The section that a place in a job file, without its last key, lies in; places begin in the one given."""
-    for key in place[:-1]:
-        field = next((one for name, one in section.model_fields.items() if (one.alias or name) == key), None)
-        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not found:
-            break
-        section = found[0]
-    return section
-
-
-def _tell(problem: Any, section: type[BaseModel] = JobConfig) -> str:
-    """One pydantic problem as a sentence that begins with its place."""
-    place = [str(part) for part in problem["loc"]]
-    where = ".".join(place) or "job"
-    if problem["type"] == "extra_forbidden":
-        known = keys_of(_section_at(place, section))
-        return f"unknown key {where!r}; known are {', '.join(known)}.{nearest(place[-1], known)}"
-    if problem["type"] == "missing":
-        return f"{where!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    came = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
-    return f"{where}: {message[0].lower()}{message[1:]}{came}"

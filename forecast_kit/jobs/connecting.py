@@ -16,7 +16,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, Engine, make_url
 
 from forecast_kit.errors import ConfigError, ForecastKitError
-from forecast_kit.jobs.sections import VARIABLE
+from forecast_kit.jobs.sections.base import VARIABLE
 
 _SECRET_KEY = re.compile(r"pass|secret|token", re.IGNORECASE)
 _WAIT_S = 60  # for others who hold a SQLite file

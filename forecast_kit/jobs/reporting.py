@@ -16,6 +16,8 @@ from forecast_kit.core.memory import peak_memory
 if TYPE_CHECKING:
     from forecast_kit.jobs.summary import Summary
 
+__all__ = ["Reporter", "Stage"]
+
 _PATIENCE_S = 30.0  # between two lines of a log about a stage that goes on
 _LOG = logging.getLogger("forecast_kit.jobs")
 
@@ -29,6 +31,11 @@ class Stage:
         seconds: it took.
         peak_memory_mb: the most memory that the process had held by its end, in MiB, if the system says.
         facts: what came out, by name.
+
+    >>> stage = Stage("read", seconds=0.5)
+    >>> stage.note(series=40)
+    >>> stage.to_dict()
+    {'stage': 'read', 'seconds': 0.5, 'peak_memory_mb': None, 'series': 40}
     """
 
     name: str
@@ -59,6 +66,12 @@ class Reporter:
     Attributes:
         stages, warnings: what was told so far.
         summary: of the batch job that runs, or ran last.
+
+    >>> out = Reporter(Console(quiet=True))
+    >>> with out.job(job="demand", as_of="2024-07-01"), out.stage("read") as stage:
+    ...     stage.note(series=40)
+    >>> [(stage.name, stage.facts) for stage in out.stages]
+    [('read', {'series': 40})]
     """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:

@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 
 from forecast_kit.errors import ArgumentError, ConfigError
 from forecast_kit.jobs.config import JobConfig, read_job
-from forecast_kit.jobs.sections import VARIABLE, WEEKDAYS, ScheduleSection
+from forecast_kit.jobs.sections.base import VARIABLE
+from forecast_kit.jobs.sections.batch import WEEKDAYS, ScheduleSection
 
 _LONGEST_LINE = 990  # characters of a crontab's line: cron takes 998
 # How long a run may take before systemd ends it, which the next run then makes good.

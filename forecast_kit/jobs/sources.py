@@ -26,7 +26,19 @@ from forecast_kit.jobs.tidying import tidied
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A job's data: the panel, the rows after it that carry known-future covariates, and its name."""
+    """A job's data as a panel; see `read_source`.
+
+    Attributes:
+        panel: all series, up to each one's last value.
+        future: the rows after it that carry known-future covariates; None where the schema has none.
+        name: of a bundled set, a file, a folder or a database.
+        origin: where the data come from, without secrets.
+
+    >>> from forecast_kit.jobs.sections import DataSection
+    >>> source = read_source(DataSection(dataset="hospital", series=4))
+    >>> source.name, len(source.panel), source.panel.season_length
+    ('hospital', 4, 12)
+    """
 
     panel: Panel
     future: pd.DataFrame | None
@@ -44,6 +56,11 @@ class OpenSource:
         schema: what the columns mean.
         section: of the job file.
         rows: what gives them, portion by portion: files, a query, or a bundled frame.
+
+    >>> from forecast_kit.jobs.sections import DataSection
+    >>> source = open_source(DataSection(dataset="hospital", series=4))
+    >>> source.columns, source.frame().shape
+    (['unique_id', 'ds', 'y'], (336, 3))
     """
 
     name: str
@@ -158,6 +175,7 @@ def open_source(section: DataSection, *, as_of: AsOf | None = None) -> OpenSourc
         DataError: no file is there.
         ConfigError: an environment variable is not set, a driver or a package is not installed.
 
+    >>> from forecast_kit.jobs.sections import DataSection
     >>> source = open_source(DataSection(dataset="m4_hourly"))
     >>> [len(chunk["unique_id"].unique()) for chunk in source.chunks(200)]
     [200, 200, 14]
@@ -200,6 +218,15 @@ def read_source(section: DataSection, *, as_of: AsOf | None = None) -> Source:
 
     Raises:
         DataError, ConfigError: see `open_source` and `Panel.from_frame`.
+
+    >>> import pandas as pd
+    >>> from forecast_kit.jobs.asof import AsOf
+    >>> from forecast_kit.jobs.sections import DataSection
+    >>> frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-06-27", periods=6), "y": range(6)})
+    >>> frame.to_csv("sales.csv", index=False)
+    >>> section = DataSection(path="sales.csv", schema={"freq": "D"})
+    >>> read_source(section, as_of=AsOf.read("2024-07-01")).panel.y  # that day's own value is not known then
+    array([0., 1., 2., 3.])
     """
     source = open_source(section, as_of=as_of)
     frame, schema = source.frame(), source.schema

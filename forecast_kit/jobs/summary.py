@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from forecast_kit.jobs.config import JobConfig
     from forecast_kit.jobs.reporting import Reporter
 
+__all__ = ["Summary", "exit_code_of"]
+
 
 def exit_code_of(error: BaseException) -> int:
     """2 for bad config or data, which running again does not cure; 1 for every other failure.
 
     What was told to end has the code that a shell gives it: 143 by SIGTERM, 130 by Ctrl-C.
+
+    >>> exit_code_of(ConfigError("an unknown key")), exit_code_of(OSError("the disk is full"))
+    (2, 1)
     """
     if isinstance(error, KeyboardInterrupt):
         return 143 if isinstance(error, Terminated) else 130
@@ -44,6 +49,11 @@ class Summary:
         error: why it failed, None where it did not.
         link: of the run's page in the MLflow UI; None where the store has not been told.
         file: where this is written; None where it could not be.
+
+    >>> summary = Summary("demand", "2024-07-01", ["forecast"], model={"name": "demand", "version": "3"})
+    >>> summary.forecast = {"series": 40, "fallbacks": 1}
+    >>> summary.sentence
+    'As of 2024-07-01: 40 series forecast by demand version 3, 1 fell back.'
     """
 
     job: str

@@ -16,16 +16,36 @@ from forecast_kit.jobs.training import Trained, check_training, train
 from forecast_kit.mlflow.runs import Run
 from forecast_kit.mlflow.store import Store
 
+__all__ = ["run_job", "JobResult"]
+
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
     """What a job left behind.
 
     Attributes:
-        trained: leaderboard, registered version, decision, report.
-        forecast, plot: files; None where no version is champion.
+        trained: what the training made: `backtest` and `leaderboard` of all forecasters, the `best` candidate, the
+            registered `version`, the gate's `decision`, and the `report`'s file.
+        forecast, plot: files, `<output>/<name>.parquet` and `.png`; None where no version is champion.
         run: over by now.
         store: where it went.
+
+    >>> from rich.console import Console
+    >>> from forecast_kit.jobs.config import JobConfig
+    >>> job = JobConfig.model_validate({
+    ...     "name": "passengers",
+    ...     "data": {"dataset": "air_passengers"},
+    ...     "baselines": {"seasonal_naive": {"forecaster": "SeasonalNaive"}},
+    ...     "candidates": {"theta": {"forecaster": "Theta"}},
+    ...     "backtest": {"horizon": 12},
+    ...     "gate": {"min_skill": 0.9},
+    ...     "register": {"name": "passengers"},
+    ... })
+    >>> result = run_job(job, Console(quiet=True))
+    >>> result.trained.best, result.trained.version, result.trained.decision.promoted
+    ('theta', '1', False)
+    >>> print(result.forecast)  # a skill of 0.9 was too much to ask, so nobody is champion
+    None
     """
 
     trained: Trained
@@ -36,9 +56,10 @@ class JobResult:
 
 
 def run_job(config: JobConfig, out: Console, *, offline: bool = False) -> JobResult:
-    """Runs the whole job: backtest everything, register the best candidate, promote it if it earned it, forecast.
+    """What the whole job left: a backtest of everything, the best candidate registered, and a champion's forecast.
 
-    A tracking server that goes away meanwhile stops nothing: what it has not heard waits in the journal.
+    The candidate is promoted if it passes the job's gate; whoever is champion then forecasts. A tracking server that
+    goes away meanwhile stops nothing: what it has not heard waits in the journal.
 
     Args:
         config: from `read_job`.
@@ -49,6 +70,23 @@ def run_job(config: JobConfig, out: Console, *, offline: bool = False) -> JobRes
     Raises:
         DataError, ConfigError: before anything was fitted.
         StoreError: the store does not answer at the start.
+
+    >>> from pathlib import Path
+    >>> from rich.console import Console
+    >>> from forecast_kit.jobs.config import read_job
+    >>> written = Path("job.yaml").write_text('''
+    ... name: passengers
+    ... data: {dataset: air_passengers}
+    ... baselines: {seasonal_naive: {forecaster: SeasonalNaive}}
+    ... candidates: {theta: {forecaster: Theta}}
+    ... backtest: {horizon: 12}
+    ... register: {name: passengers}
+    ... ''')
+    >>> result = run_job(read_job("job.yaml"), Console(quiet=True))
+    >>> result.trained.best, result.trained.decision.promoted
+    ('theta', True)
+    >>> result.forecast.name, result.plot.name
+    ('passengers.parquet', 'passengers.png')
     """
     source = read_source(config.data)
     check_training(config, source)

@@ -20,7 +20,8 @@ from mlflow.models import get_model_info
 from mlflow.tracking import MlflowClient
 from yaml import YAMLError
 
-from forecast_kit.core.forecaster import Forecaster, find_forecaster
+from forecast_kit.core.forecaster import Forecaster
+from forecast_kit.core.known import find_forecaster
 from forecast_kit.core.saving import FORMAT_VERSION
 from forecast_kit.core.splits import RollingOrigin
 from forecast_kit.data.panel import Panel

@@ -19,6 +19,7 @@ from forecast_kit import (
     WindowAverage,
 )
 from forecast_kit.core.arguments import with_arguments
+from forecast_kit.core.known import KNOWN
 from forecast_kit.data.transforms import BoxCox
 from forecast_kit.errors import ArgumentError
 
@@ -93,7 +94,7 @@ def resolved(value: Any) -> Any:
     if "forecaster" not in value:
         return {name: resolved(item) for name, item in value.items()}
     fields = {key: item for key, item in value.items() if key != "forecaster"}
-    return {"forecaster": value["forecaster"], **described(Forecaster._known[value["forecaster"]](**fields))}
+    return {"forecaster": value["forecaster"], **described(KNOWN[value["forecaster"]](**fields))}
 
 
 @pytest.mark.parametrize("case", CASES)

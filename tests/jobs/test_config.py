@@ -93,7 +93,18 @@ def test_every_job_that_comes_along_is_valid(file: Path) -> None:
         ("trend: damped", "trend: no", "candidates.ets: trend must be one of None, 'add', 'damped', 'auto'; got 'no'"),
         ("forecaster: ETS, ", "", "candidates.ets: the key 'forecaster' must name a class"),
         ("  ets: {", "  naive: {", "'naive'.* stand in both 'baselines' and 'candidates'"),
-        ("name: sales", "name: a/b", "register.name: .*pattern.*got 'a/b'"),
+        ("name: sales", "name: a/b", "register.name: a registered model's name takes none of .*got 'a/b'"),
+        ("horizon: 24", "horizon: '24'", "backtest.horizon: input should be a valid integer, got '24'"),
+        ("horizon: 24", "horizon: yes", "backtest.horizon: input should be a valid integer, got '?(yes|True)"),
+        ("name: sales", "name: sales, history: 'yes'", "register.history: input should be a valid boolean, got 'yes'"),
+        ("folds: 2}", "folds: 2, levels: 0.5}", "backtest.levels: input should be a list, got 0.5"),
+        ("folds: 2}", "folds: 2}\noutput: 3", "output: input should be a path, got 3"),
+        ("folds: 2}", "folds: 2}\nmonitor: {retrain: {max_age: true}}", "max_age: .*string or .*integer, got True"),
+        ("folds: 2}", "folds: 2}\nmonitor: {retrain: {max_age: NaT}}", "longer than nothing.*got 'NaT'"),
+        ("folds: 2}", "folds: 2}\nmonitor: {retrain: {cooldown: 7}}", "cooldown: with freq='h' time is told by stamps"),
+        ("{freq: h}", "{freq: 1}}\nmonitor: {retrain: {max_age: 7D}", "max_age: with freq=1 time is numbered.*'7D'"),
+        ("name: nightly", "name: nightly\nimports: [nowhere]", "imports: there is no module 'nowhere'"),
+        ("name: nightly", "name: nightly\nimports: nowhere", "imports: input should be a list, got 'nowhere'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place_and_the_nearest_name(write, old: str, new: str, complaint: str) -> None:
@@ -103,8 +114,13 @@ def test_what_is_wrong_is_told_with_its_place_and_the_nearest_name(write, old: s
 
 
 def test_repeated_keys_are_refused(write) -> None:
-    with pytest.raises(ConfigError, match='found duplicate key "name"'):
+    with pytest.raises(ConfigError, match=r'says a key twice, at line \d+: found duplicate key "name".*leave one'):
         read_job(write(JOB + "name: again\n"))
+
+
+def test_a_misspelt_key_is_told_however_many_are_missing(write) -> None:
+    with pytest.raises(ConfigError, match="unknown key 'nmae'.*mean 'name'.*; 'name' is missing; 'data' is missing"):
+        read_job(write("nmae: nightly\n"))
 
 
 @pytest.mark.parametrize("text", ["", "just text", "- a\n- b"])

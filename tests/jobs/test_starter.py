@@ -17,7 +17,7 @@ from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import ArgumentError, ConfigError, DataError, SchemaError
 from forecast_kit.jobs.config import JobConfig, read_job
 from forecast_kit.jobs.operations_cli import operations_app
-from forecast_kit.jobs.sections import keys_of
+from forecast_kit.jobs.sections.base import keys_of
 from forecast_kit.jobs.sources import read_source
 from forecast_kit.jobs.starter import template
 

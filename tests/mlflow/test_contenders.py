@@ -12,6 +12,7 @@ import pytest
 from verdicts import verdict
 
 from forecast_kit import ETS, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, WindowAverage, backtest
+from forecast_kit.core.known import KNOWN
 from forecast_kit.errors import ArgumentError, ArtifactError, StoreError, TrainingError
 from forecast_kit.evaluation.gate import Gate
 from forecast_kit.mlflow import Store, log_model
@@ -243,7 +244,7 @@ def test_an_artefact_that_only_this_process_cannot_read_is_no_broken_champion(
 ) -> None:
     crown(store, Stubborn(horizon=6).fit(seasonal_panel))
     enter(store, SeasonalNaive(horizon=6).fit(seasonal_panel))
-    monkeypatch.delitem(Forecaster._known, "Stubborn")
+    monkeypatch.delitem(KNOWN, "Stubborn")
     with pytest.raises(ArtifactError, match="models:/demand/1 cannot be judged here: unknown forecaster 'Stubborn'"):
         challenge(store.client, "demand", "2", seasonal_panel, FOLDS, baselines=BASELINES, gate=Gate())
 

@@ -21,6 +21,8 @@ def open_sink(section: SinkSection, schema: PanelSchema) -> Sink:
     Raises:
         ConfigError: an environment variable is not set, or a driver or package is not installed.
 
+    >>> from forecast_kit import PanelSchema
+    >>> from forecast_kit.jobs.sections import SinkSection
     >>> open_sink(SinkSection(path="out"), PanelSchema(freq="D")).describe()
     'out (parquet)'
     """

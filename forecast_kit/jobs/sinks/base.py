@@ -28,11 +28,15 @@ _ORDER = (AS_OF, "unique_id", "ds", "check")
 class Sink(ABC):
     """Tables `forecasts`, `scores` and `checks`, whose rows belong each to an as-of.
 
-    >>> import tempfile
+    Args:
+        schema: of the job's data: whether time is numbered, and the zone that stamps are shown in.
+
+    >>> import pandas as pd
+    >>> from forecast_kit import PanelSchema
     >>> from forecast_kit.jobs.asof import AsOf
-    >>> rows = pd.DataFrame({"unique_id": ["berlin"], "ds": pd.to_datetime(["2024-07-01"]), "mean": [12.0]})
     >>> from forecast_kit.jobs.sinks import FileSink
-    >>> sink = FileSink(tempfile.mkdtemp(), "parquet", PanelSchema(freq="D"))  # one of those that there are
+    >>> rows = pd.DataFrame({"unique_id": ["berlin"], "ds": pd.to_datetime(["2024-07-01"]), "mean": [12.0]})
+    >>> sink = FileSink("out", "parquet", PanelSchema(freq="D"))  # one of those that there are
     >>> for number in (12.0, 15.0):  # the same night twice
     ...     written = sink.write("forecasts", AsOf.read("2024-07-01"), [rows.assign(mean=number)])
     >>> sink.read("forecasts")[["unique_id", "mean"]].values.tolist()
@@ -55,6 +59,7 @@ class Sink(ABC):
             frames: one after another, as they come; all with the same columns. No rows at all take the as-of away.
 
         Raises:
+            ArgumentError: there is no such table.
             SchemaError: the frames do not fit each other, or lack a column of the table's key.
             StoreError: what is there refuses: no right to write, a table with other columns.
         """

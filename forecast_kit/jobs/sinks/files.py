@@ -51,14 +51,16 @@ class FileSink(Sink):
     Raises:
         ConfigError: the URL's file system cannot be reached.
 
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from forecast_kit import PanelSchema
     >>> from forecast_kit.jobs.asof import AsOf
     >>> rows = pd.DataFrame({"unique_id": ["berlin"], "ds": pd.to_datetime(["2024-07-01"]), "mean": [12.0]})
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     sink = FileSink(folder, "csv", PanelSchema(freq="D"))
-    ...     sink.write("forecasts", AsOf.read("2024-07-01"), [rows])
-    ...     print(next(Path(folder).rglob("*.csv")).relative_to(folder))
+    >>> sink = FileSink("out", "csv", PanelSchema(freq="D"))
+    >>> sink.write("forecasts", AsOf.read("2024-07-01"), [rows])
     1
-    forecasts/as_of=2024-07-01/forecasts.csv
+    >>> [file.as_posix() for file in Path("out").rglob("*.csv")]
+    ['out/forecasts/as_of=2024-07-01/forecasts.csv']
     """
 
     def __init__(

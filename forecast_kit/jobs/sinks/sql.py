@@ -44,10 +44,11 @@ class SqlSink(Sink):
     Raises:
         ConfigError: a variable is not set, or the driver is not installed.
 
-    >>> import tempfile
+    >>> import pandas as pd
+    >>> from forecast_kit import PanelSchema
     >>> from forecast_kit.jobs.asof import AsOf
     >>> rows = pd.DataFrame({"unique_id": ["berlin"], "ds": pd.to_datetime(["2024-07-01"]), "mean": [12.0]})
-    >>> sink = SqlSink(f"sqlite:///{tempfile.mkdtemp()}/forecasts.db", "forecasts", PanelSchema(freq="D"))
+    >>> sink = SqlSink("sqlite:///forecasts.db", "forecasts", PanelSchema(freq="D"))
     >>> sink.write("forecasts", AsOf.read("2024-07-01"), [rows])
     1
     >>> [as_of.label for as_of in sink.as_ofs("forecasts")]
