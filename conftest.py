@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-TRACKING = Path(__file__).parent / "forecast_kit" / "mlflow"
+PACKAGE = Path(__file__).parent / "forecast_kit"
+TRACKING = {PACKAGE / "mlflow", PACKAGE / "jobs"}  # whose examples use a store, and write files
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +39,7 @@ def same_store_afterwards() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def store_of_examples(request: pytest.FixtureRequest) -> Iterator[None]:
     """An example about MLflow runs in a folder of its own with a store in it, so that it reads as it would be typed."""
-    if not isinstance(request.node, pytest.DoctestItem) or TRACKING not in request.path.parents:
+    if not isinstance(request.node, pytest.DoctestItem) or TRACKING.isdisjoint(request.path.parents):
         yield
         return
     import mlflow
@@ -49,3 +52,18 @@ def store_of_examples(request: pytest.FixtureRequest) -> Iterator[None]:
     mlflow.set_experiment(experiment_id="0")  # a test before may have chosen one that is in another store
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it with the URI
     yield
+
+
+@pytest.fixture(autouse=True)
+def spark_of_examples(request: pytest.FixtureRequest) -> None:
+    """An example that starts Spark is skipped where that is not installed, as tests are that do."""
+    node = request.node
+    if isinstance(node, pytest.DoctestItem) and any("import SparkSession" in one.source for one in node.dtest.examples):
+        pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'forecast_kit[spark]'")
+        if shutil.which("java") is None:
+            pytest.skip("Spark needs Java, and there is no java on the path")
+        patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        # Spark 4 says so of every pandas 3; of it we use `mapInPandas` alone, whose results tests compare.
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)

@@ -24,57 +24,175 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
+__all__ = [
+    "ForecastKitError", "DataError", "SchemaError", "TimeIndexError", "TooShortError", "ArgumentError", "ConfigError",
+    "NotFittedError", "TrainingError", "ForecastError", "ArtifactError", "StoreError", "BusyError",
+]  # fmt: skip
+
 
 class ForecastKitError(Exception):
-    """The root of everything that forecast_kit raises on purpose."""
+    """The root of everything that forecast_kit raises on purpose.
+
+    >>> import forecast_kit as fk
+    >>> try:
+    ...     fk.RollingOrigin(horizon=12, folds=0)
+    ... except ForecastKitError as error:
+    ...     print(f"{type(error).__name__}: {error}")
+    ArgumentError: folds must be a whole number, at least 1; got 0
+    """
 
 
 class DataError(ForecastKitError, ValueError):
-    """The data cannot be used as they are."""
+    """The data cannot be used as they are.
+
+    >>> import pandas as pd
+    >>> from forecast_kit import Panel
+    >>> frame = pd.DataFrame({"unique_id": "berlin", "ds": [1, 2, 3], "y": [7.0, None, 9.0]})
+    >>> Panel.from_frame(frame, freq=1)
+    Traceback (most recent call last):
+    forecast_kit.errors.DataError: column 'y' has 1 missing values: berlin at 2; gaps='mask' accepts them as unobserved
+    """
 
 
 class SchemaError(DataError):
-    """A column is missing, or holds the wrong kind of values."""
+    """A column is missing, or holds the wrong kind of values.
+
+    >>> import pandas as pd
+    >>> from forecast_kit import Panel
+    >>> frame = pd.DataFrame({"unique_id": "berlin", "day": [1, 2, 3], "y": [7.0, 8.0, 9.0]})
+    >>> Panel.from_frame(frame, freq=1)
+    Traceback (most recent call last):
+    forecast_kit.errors.SchemaError: column 'ds' is missing; the frame has unique_id, day, y. Rename it, or name your \
+column in the schema (id_col, time_col, target_col, past, future)
+    >>> Panel.from_frame(frame, freq=1, time_col="day")
+    Panel(1 series, 3 rows, freq=1, 1 .. 3)
+    """
 
 
 class TimeIndexError(DataError):
-    """Time stamps are duplicated, have gaps, or lie off the grid of the stated frequency."""
+    """Time stamps are duplicated, have gaps, or lie off the grid of the stated frequency.
+
+    >>> import pandas as pd
+    >>> from forecast_kit import Panel
+    >>> frame = pd.DataFrame({"unique_id": "berlin", "ds": [1, 2, 4], "y": [7.0, 8.0, 9.0]})
+    >>> Panel.from_frame(frame, freq=1)
+    Traceback (most recent call last):
+    forecast_kit.errors.TimeIndexError: 1 steps of freq=1 are missing in 1 gaps; the first missing steps: berlin at 3. \
+Add the rows, or pass gaps='mask' to accept them as unobserved
+    """
 
 
 class TooShortError(DataError):
-    """A series has fewer observations than were asked of it."""
+    """A series has fewer observations than were asked of it.
+
+    >>> import pandas as pd
+    >>> from forecast_kit import Panel
+    >>> frame = pd.DataFrame({"unique_id": "berlin", "ds": [1, 2, 3], "y": [7.0, 8.0, 9.0]})
+    >>> train, test = Panel.from_frame(frame, freq=1).split(horizon=3)
+    Traceback (most recent call last):
+    forecast_kit.errors.TooShortError: 1 series have 3 observations or fewer, nothing is left before a horizon of 3: \
+'berlin'; drop them or shorten the horizon
+    """
 
 
 class ArgumentError(ForecastKitError, ValueError):
-    """An argument is out of range, or does not fit the other arguments."""
+    """An argument is out of range, or does not fit the other arguments.
+
+    >>> from forecast_kit import RollingOrigin
+    >>> RollingOrigin(horizon=0)
+    Traceback (most recent call last):
+    forecast_kit.errors.ArgumentError: horizon must be a whole number, at least 1; got 0
+    """
 
 
 class ConfigError(ForecastKitError, ValueError):
-    """A job file is wrong."""
+    """A job file is wrong.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from forecast_kit.jobs.config import read_job
+    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+    ...     file = Path(folder, "job.yaml")
+    ...     _ = file.write_text("{name: demand, backtest: {horizon: 12, fold: 2}}", encoding="utf-8")
+    ...     job = read_job(file)
+    Traceback (most recent call last):
+    forecast_kit.errors.ConfigError: ...unknown key 'backtest.fold'; known are ... Did you mean 'folds'?...
+    """
 
 
 class NotFittedError(ForecastKitError, ValueError):
-    """A fitted forecaster was needed, and this one is not."""
+    """A fitted forecaster was needed, and this one is not.
+
+    >>> from forecast_kit import SeasonalNaive
+    >>> SeasonalNaive().predict(12)
+    Traceback (most recent call last):
+    forecast_kit.errors.NotFittedError: SeasonalNaive is not fitted; call fit(panel) first
+    """
 
 
 class TrainingError(ForecastKitError):
-    """Training broke down."""
+    """Training broke down.
+
+    >>> from forecast_kit import SequenceClassifier
+    >>> wild = SequenceClassifier("cnn", units=2, epochs=2, learning_rate=1e38)
+    >>> wild.fit([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]] * 4, ["up", "down"] * 4)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    forecast_kit.errors.TrainingError: the ... became ... in epoch ...; lower learning_rate or clip_norm, and look for \
+extreme values in the data
+    """
 
 
 class ForecastError(ForecastKitError):
-    """A forecaster returned something that is not a finite number."""
+    """A forecaster returned something that is not a finite number.
+
+    Those of this package do so only where numbers leave the range of floats; one of your own is stopped here before a
+    NaN reaches a sink.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from forecast_kit import HistoricAverage, Panel
+    >>> frame = pd.DataFrame({"unique_id": "berlin", "ds": [1, 2], "y": [1e308, 1e308]})  # their sum is no float
+    >>> with np.errstate(over="ignore"):
+    ...     HistoricAverage().fit(Panel.from_frame(frame, freq=1)).predict(1)
+    Traceback (most recent call last):
+    forecast_kit.errors.ForecastError: HistoricAverage returned values that are not finite for 1 series: 'berlin'
+    """
 
 
 class ArtifactError(ForecastKitError):
-    """A saved forecaster is damaged, foreign, or of a newer version."""
+    """A saved forecaster is damaged, foreign, or of a newer version.
+
+    >>> import tempfile
+    >>> from forecast_kit import Forecaster
+    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+    ...     Forecaster.load(folder)
+    Traceback (most recent call last):
+    forecast_kit.errors.ArtifactError: ... holds no saved forecaster: forecaster.json is missing
+    """
 
 
 class StoreError(ForecastKitError):
-    """The tracking store, the model registry or a sink refused."""
+    """The tracking store, the model registry or a sink refused.
+
+    >>> from forecast_kit.mlflow import connect
+    >>> connect("/dev/null")  # which is no folder
+    Traceback (most recent call last):
+    forecast_kit.errors.StoreError: cannot create the store's folder /dev/null: [Errno 17] File exists: '/dev/null'
+    """
 
 
 class BusyError(ForecastKitError):
-    """Another process is at the same work."""
+    """Another process is at the same work.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from forecast_kit.jobs.batch import only_one
+    >>> with tempfile.TemporaryDirectory() as store, only_one(Path(store), "demand"):  # doctest: +ELLIPSIS
+    ...     with only_one(Path(store), "demand"):  # as a second run of the job would
+    ...         print("both run")
+    Traceback (most recent call last):
+    forecast_kit.errors.BusyError: the job demand is running already (process ...); wait for it, or say --wait SECONDS
+    """
 
 
 def check_whole(name: str, value: Any, least: int = 1, other: str = "") -> None:

@@ -33,7 +33,8 @@ import pytest
 from filelock import FileLock
 
 import forecast_kit
-from forecast_kit import Forecaster, errors
+from forecast_kit import errors
+from forecast_kit.core.known import KNOWN
 from forecast_kit.evaluation.scoring import METRICS
 from forecast_kit.nn.cells import CELLS
 from forecast_kit.nn.heads import HEADS
@@ -49,13 +50,15 @@ WITH_STORE = {"serving.md", "StoreError.md"}  # making one takes a second and sh
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
 )
-# Packages and modules whose public names have a page or an entry in the reference, beside `forecast_kit` itself.
-LISTED = [
-    "data.transforms", "jobs.sinks", "mlflow", "nn.cells", "nn.heads", "nn.networks", "nn.training",
-]  # fmt: skip
-EXEMPLARY = [
-    "data.datasets", "data.transforms", "jobs.sinks", "mlflow", "models.paths", "nn.cells", "nn.heads", "nn.networks",
-    "nn.training",
+# The modules of the reference, beside `forecast_kit` itself: their public names have an entry there and an example.
+MODULES = [
+    "nn.cells", "nn.recurrent", "nn.heads", "nn.networks", "nn.blocks", "nn.attention", "nn.classification",
+    "nn.training", "data.datasets", "data.transforms", "data.calendar", "data.regularize", "data.windows",
+    "data.sequences", "core.forecaster", "core.forecast", "core.arguments", "core.splits", "models.paths",
+    "evaluation.running", "evaluation.metrics", "evaluation.scoring", "evaluation.comparison",
+    "evaluation.resampling", "evaluation.comparable", "evaluation.gate", "evaluation.search", "mlflow",
+    "mlflow.spark", "jobs.config", "jobs.sections", "jobs.tasks", "jobs.batch", "jobs.asof", "jobs.reporting",
+    "jobs.summary", "jobs.sources", "jobs.sinks", "errors",
 ]  # fmt: skip
 
 
@@ -103,8 +106,8 @@ def as_before() -> Iterator[None]:
         for name in set(held) - set(before):
             del held[name]
         held.update(before)
-    for name in [name for name, kind in Forecaster._known.items() if kind.__module__ == "page"]:
-        del Forecaster._known[name]  # those of the library stay: a module says its class once
+    for name in [name for name, kind in KNOWN.items() if kind.__module__ == "page"]:
+        del KNOWN[name]  # those of the library stay: a module says its class once
     mlflow.set_tracking_uri(stores[0])
     mlflow.set_registry_uri(stores[1])
 
@@ -150,16 +153,21 @@ def test_there_is_no_page_of_an_error_that_is_gone() -> None:
     assert pages == set(kinds_of_errors())
 
 
+def offered(module: str) -> dict[str, Any]:
+    """What a module offers by name: what it lists, or else what is defined in it."""
+    found = importlib.import_module(f"forecast_kit.{module}")
+    own = [name for name, thing in vars(found).items() if getattr(thing, "__module__", "") == found.__name__]
+    names = [name for name in getattr(found, "__all__", own) if not name.startswith("_")]
+    things = {name: getattr(found, name) for name in names}
+    return {name: thing for name, thing in things.items() if inspect.isclass(thing) or inspect.isfunction(thing)}
+
+
 def public_things() -> list[tuple[str, Any]]:
-    things = [(name, getattr(forecast_kit, name)) for name in forecast_kit.__all__ if name != "__version__"]
-    for module in EXEMPLARY:
-        found = importlib.import_module(f"forecast_kit.{module}")
-        names = getattr(found, "__all__", None) or [
-            name for name, thing in vars(found).items()
-            if getattr(thing, "__module__", "") == found.__name__
-        ]  # fmt: skip
-        things += [(f"{module}.{name}", getattr(found, name)) for name in names if not name.startswith("_")]
-    return [(name, thing) for name, thing in things if inspect.isclass(thing) or inspect.isfunction(thing)]
+    top = {name: getattr(forecast_kit, name) for name in forecast_kit.__all__ if name != "__version__"}
+    return [
+        *top.items(),
+        *((f"{module}.{name}", thing) for module in MODULES for name, thing in offered(module).items()),
+    ]
 
 
 @pytest.mark.parametrize(("name", "thing"), public_things(), ids=[name for name, _ in public_things()])
@@ -262,12 +270,9 @@ def test_every_public_name_has_an_entry_in_the_reference(pages: dict[Path, Page]
         if name != "__version__":
             thing = getattr(forecast_kit, name)
             assert f"{thing.__module__}.{thing.__qualname__}" in ids, name
-    for module in LISTED:
-        found = importlib.import_module(f"forecast_kit.{module}")
-        for name in found.__all__:
-            thing = getattr(found, name)
-            if not name.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing)):
-                assert f"{thing.__module__}.{thing.__qualname__}" in ids, f"{module}.{name}"
+    for module in MODULES:
+        for name, thing in offered(module).items():
+            assert f"{thing.__module__}.{thing.__qualname__}" in ids, f"{module}.{name}"
 
 
 def test_the_api_of_a_class_is_two_clicks_from_the_start(site: Path, pages: dict[Path, Page]) -> None:
@@ -297,10 +302,20 @@ def test_the_pictures_of_the_site_are_those_of_their_script(tmp_path: Path) -> N
 
 def test_the_hook_refuses_a_public_name_without_a_theme() -> None:
     hooks = hook("hooks")
+    assert [module for modules in hooks.MODULES.values() for module in modules] == MODULES
     hooks.NAMES["Data"].remove("Panel")
     with pytest.raises(hooks.PluginError, match="Panel"):
         hooks.Reference()
     assert hooks.fence_examples("A.\n\n>>> 1\n1") == "A.\n\n```pycon\n>>> 1\n1\n```"
+
+
+def test_attributes_that_share_a_description_are_told_together() -> None:
+    hooks = hook("hooks")
+    text = "Two.\n\nAttributes:\n    low, high: its ends,\n        both.\n    width: their distance.\n\nMore."
+    listed = "Two.\n\n**Attributes:**\n\n- `low`, `high`: its ends, both.\n- `width`: their distance.\n\nMore."
+    assert hooks.list_joint_attributes(text) == listed
+    alone = "Attributes:\n    low: its end."
+    assert hooks.list_joint_attributes(alone) == alone
 
 
 SOURCE = """# %% [markdown]

@@ -41,20 +41,21 @@ NAMES = {
 # Modules that are used by their own names, `from forecast_kit.nn.cells import LSTMCell`.
 MODULES = {
     "Networks from their parts": [
-        "nn.cells", "nn.recurrent", "nn.heads", "nn.networks", "nn.blocks", "nn.attention", "nn.training",
+        "nn.cells", "nn.recurrent", "nn.heads", "nn.networks", "nn.blocks", "nn.attention", "nn.classification",
+        "nn.training",
     ],
     "Data, in detail": [
         "data.datasets", "data.transforms", "data.calendar", "data.regularize", "data.windows", "data.sequences",
-        "data.sources",
     ],
     "Forecasts and forecasters, in detail": ["core.forecaster", "core.forecast", "core.arguments", "core.splits",
                                              "models.paths"],
     "Evaluation, in detail": [
-        "evaluation.metrics", "evaluation.scoring", "evaluation.comparison", "evaluation.resampling",
-        "evaluation.gate", "evaluation.search",
+        "evaluation.running", "evaluation.metrics", "evaluation.scoring", "evaluation.comparison",
+        "evaluation.resampling", "evaluation.comparable", "evaluation.gate", "evaluation.search",
     ],
     "MLflow": ["mlflow", "mlflow.spark"],
-    "Jobs": ["jobs.config", "jobs.sections", "jobs.tasks", "jobs.batch", "jobs.sources", "jobs.sinks"],
+    "Jobs": ["jobs.config", "jobs.sections", "jobs.tasks", "jobs.batch", "jobs.asof", "jobs.reporting",
+             "jobs.summary", "jobs.sources", "jobs.sinks"],
     "Errors": ["errors"],
 }  # fmt: skip
 
@@ -212,13 +213,28 @@ def fence_examples(text: str) -> str:
     return "\n".join([*lines, "```"] if inside else lines)
 
 
+def list_joint_attributes(text: str) -> str:
+    """The text with attributes that share a description as a list; the parser takes the second name for a type."""
+
+    def listed(section: re.Match[str]) -> str:
+        entries = re.findall(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", section[1], re.MULTILINE)
+        if not any("," in names for names, _ in entries):
+            return section[0]
+        lines = [f"- {', '.join(f'`{name}`' for name in names.split(', '))}: {' '.join(told.split())}"
+                 for names, told in entries]  # fmt: skip
+        return "\n".join(["**Attributes:**", "", *lines, ""])
+
+    return re.sub(r"^Attributes:\n((?: {4}.*\n?)+)", listed, text, flags=re.MULTILINE)
+
+
 class Docstrings(griffe.Extension):
-    """Fences the examples and sets the sources off."""
+    """Fences the examples, sets the sources off and lists attributes that share a description."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Changes the docstring of one object."""
         if obj.docstring is not None:
-            obj.docstring.value = _SOURCE.sub("**Source:** ", fence_examples(obj.docstring.value))
+            text = list_joint_attributes(fence_examples(obj.docstring.value))
+            obj.docstring.value = _SOURCE.sub("**Source:** ", text)
 
 
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

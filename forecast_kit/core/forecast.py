@@ -14,6 +14,8 @@ from forecast_kit.data.frequency import show_zone
 from forecast_kit.errors import ArgumentError
 from forecast_kit.typing import Floats
 
+__all__ = ["Forecast", "Prediction", "level_column", "column_levels"]
+
 _LEVEL = re.compile(r"q(\d+(?:_\d+)?)")
 
 
@@ -59,13 +61,19 @@ def column_levels(columns: Iterable[Any]) -> tuple[float, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a forecaster's own `_predict` returns.
+    """What the `_predict` of a forecaster of your own returns; `Forecaster.predict` makes a `Forecast` of it.
 
     Attributes:
-        mean: `[N, H]`.
-        quantiles: `[N, H, Q]`.
+        mean: `[N, H]` the point forecast, in the target's unit.
+        quantiles: `[N, H, Q]` in the target's unit, ascending with the levels; `[N, H, 0]` where none are asked for.
         fallback: `[N]` the simpler method that stepped in for a series, empty where none did; None: nowhere.
         reason: `[N]` why it did.
+
+    >>> mean = np.array([[5.0, 5.0, 5.0], [7.0, 7.0, 7.0]])  # two series, three steps
+    >>> spread = np.sqrt([1, 2, 3])[:, None] * [-1.28, 1.28]  # [H, Q] for the levels 0.1 and 0.9
+    >>> prediction = Prediction(mean, mean[:, :, None] + spread)
+    >>> prediction.mean.shape, prediction.quantiles.shape
+    ((2, 3), (2, 3, 2))
     """
 
     mean: Floats

@@ -97,7 +97,9 @@ class Panel:
                 the schema's field.
 
         Raises:
-            SchemaError, TimeIndexError, DataError: see `regularize`.
+            SchemaError: columns are missing or of the wrong kind, or the schema is wrong.
+            TimeIndexError: stamps are missing, double or off the grid, and no policy says what that means.
+            DataError: no rows, or values that are missing or infinite where the schema's policies refuse them.
         """
         if isinstance(static, list | tuple):
             fields, static = {**fields, "static": static}, None

@@ -19,16 +19,25 @@ from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import DataError, TimeIndexError, name_some
 from forecast_kit.typing import Bools, Floats, Ints
 
+__all__ = ["Audit"]
+
 
 @dataclass(frozen=True, eq=False)
 class Audit:
     """What was repaired, where and why. Prints as a summary; empty where nothing had to be.
 
+    A panel has its own as `Panel.audit`; its length is the number of repaired rows.
+
     Attributes:
         frame: columns `unique_id`, `why`, `rows`: one row for each series and kind of repair.
 
-    >>> print(Audit.of({"missing targets masked": (np.array(["a", "b"]), np.array([0, 1, 1]))}))
-    missing targets masked: 3 rows in 2 series ('b' 2, 'a' 1)
+    >>> from forecast_kit import Panel
+    >>> frame = pd.DataFrame({"unique_id": "berlin", "ds": [1, 2, 5], "y": [7.0, 8.0, 9.0]})
+    >>> audit = Panel.from_frame(frame, freq=1, gaps="mask").audit
+    >>> print(audit)
+    missing targets masked: 2 rows in 1 series ('berlin' 2)
+    >>> len(audit), audit.frame.columns.tolist()
+    (2, ['unique_id', 'why', 'rows'])
     """
 
     frame: pd.DataFrame = field(

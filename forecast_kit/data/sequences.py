@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_array, column_or_1d
 from forecast_kit.errors import ArgumentError, DataError, name_some
 from forecast_kit.typing import Floats
 
+__all__ = ["up_or_down"]
+
 
 def as_sequences(X: Any) -> Floats:
     """`[N, T, F]` the sequences, in double precision; `[N, T]` gains an axis of one feature.

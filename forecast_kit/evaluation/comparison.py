@@ -25,17 +25,38 @@ from forecast_kit.evaluation.metrics import mean_over
 from forecast_kit.evaluation.resampling import Seed, interval_of, resampled
 from forecast_kit.typing import Bools, Floats, Ints
 
+__all__ = [
+    "compare", "signed_rank", "friedman", "Friedman", "nemenyi", "Nemenyi", "diebold_mariano", "diebold_mariano_panel",
+    "DieboldMariano",
+]  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class DieboldMariano:
-    """Tests of equal accuracy, one for each series: every array is `[...]`, NaN where undefined."""
+    """Tests of equal accuracy of two models a and b, one for each series.
 
-    statistic: Floats  # negative where a is better
-    p_value: Floats  # two-sided
-    difference: Floats  # mean of a - b, in the loss's unit
-    effect: Floats  # mean of a - b over its standard deviation, without unit
-    count: Ints  # values observed in both
-    bartlett: Bools  # where the rectangular kernel gave no positive variance and Bartlett's was taken
+    Every array is `[...]`, of the shape of the losses without their last axis.
+
+    Attributes:
+        statistic: negative where a is better; NaN where there are too few values for a test.
+        p_value: two-sided; NaN likewise.
+        difference: the mean of `a - b`, in the loss's unit; NaN where nothing was observed.
+        effect: the mean of `a - b` over its standard deviation, without unit; NaN as for the statistic.
+        count: values observed in both.
+        bartlett: where the rectangular kernel gave no positive variance and Bartlett's was taken.
+
+    >>> a, b = np.array([[0.0, 1, 4, 9, 16], [2, 3, 1, 2, 5]]), np.array([[1.0, 3, 4, 12, 20], [1, 2] + 3 * [np.nan]])
+    >>> found = diebold_mariano(a, b)
+    >>> found.difference.tolist(), found.p_value.round(3).tolist(), found.count.tolist(), found.undefined
+    ([-2.0, 1.0], [0.047, nan], [5, 2], 1)
+    """
+
+    statistic: Floats
+    p_value: Floats
+    difference: Floats
+    effect: Floats
+    count: Ints
+    bartlett: Bools
 
     @property
     def undefined(self) -> int:
@@ -45,12 +66,25 @@ class DieboldMariano:
 
 @dataclass(frozen=True, eq=False)
 class Friedman:
-    """Whether any of M models differ: ranks, two tests, and Kendall's W from 0 (no order) to 1 (one order)."""
+    """Whether any of M models differ.
 
-    mean_ranks: Floats  # [M] 1 is best
-    statistic: float  # chi-square
+    Attributes:
+        mean_ranks: `[M]` 1 is best.
+        statistic, p_value: Friedman's chi-square test.
+        f_statistic, f_p_value: Iman and Davenport's F test.
+        kendall_w: Kendall's W, from 0 (no order) to 1 (the same order in every row).
+        count, left_out: complete rows, and rows that were not.
+
+    >>> losses = pd.DataFrame({"naive": [2.0, 4, 6, 8, 9, 3], "ets": [1, 3, 7, 5, 4, 2], "gru": [1.1, 2, 5, 4, 3, 2.1]})
+    >>> found = friedman(losses)
+    >>> round(found.p_value, 3), dict(zip(losses, found.mean_ranks.round(2).tolist()))
+    (0.03, {'naive': 2.83, 'ets': 1.83, 'gru': 1.33})
+    """
+
+    mean_ranks: Floats
+    statistic: float
     p_value: float
-    f_statistic: float  # Iman and Davenport's F
+    f_statistic: float
     f_p_value: float
     kendall_w: float
     count: int
@@ -59,12 +93,29 @@ class Friedman:
 
 @dataclass(frozen=True, eq=False)
 class Nemenyi:
-    """Which of M models differ, as a critical-difference diagram draws it."""
+    """Which of M models differ, as a critical-difference diagram draws it.
 
-    mean_ranks: Floats  # [M] as in Friedman, of the same rows
-    critical_difference: float  # in ranks
-    p_values: Floats  # [M, M]
-    groups: tuple[tuple[int, ...], ...]  # columns that do not differ, best first: the diagram's bars
+    Attributes:
+        mean_ranks: `[M]` 1 is best.
+        critical_difference: in ranks.
+        p_values: `[M, M]` of each pair.
+        groups: columns that do not differ, best first: the diagram's bars.
+        count, left_out: complete rows, and rows that were not.
+
+    >>> losses = pd.DataFrame({"naive": [2.0, 4, 6, 8, 9, 3], "ets": [1, 3, 7, 5, 4, 2], "gru": [1.1, 2, 5, 4, 3, 2.1]})
+    >>> found = nemenyi(losses)
+    >>> [[losses.columns[k] for k in group] for group in found.groups]
+    [['gru', 'ets'], ['ets', 'naive']]
+    >>> found.p_values.round(2)
+    array([[1.  , 0.19, 0.03],
+           [0.19, 1.  , 0.66],
+           [0.03, 0.66, 1.  ]])
+    """
+
+    mean_ranks: Floats
+    critical_difference: float
+    p_values: Floats
+    groups: tuple[tuple[int, ...], ...]
     count: int
     left_out: int
 
@@ -84,6 +135,9 @@ def diebold_mariano(a: Floats, b: Floats, *, horizon: int = 1) -> DieboldMariano
         a, b: `[..., T]` the losses of two forecasts of the same h steps ahead, in time order.
         horizon: h, in steps.
 
+    Raises:
+        ArgumentError: the shapes differ, a loss is infinite, or the horizon is not a whole number of at least 1.
+
     Source: Harvey, Leybourne and Newbold, Testing the equality of prediction mean squared errors, 1997.
 
     >>> result = diebold_mariano(np.array([0.0, 1, 4, 9, 16, 25]), np.array([0.0, 4, 9, 9, 25, 36]))
@@ -102,6 +156,9 @@ def diebold_mariano_panel(a: Floats, b: Floats, *, horizon: int = 1) -> DieboldM
     Args:
         a, b: `[N, T]` losses, the columns in time order and the same stamps in every row.
         horizon: in steps.
+
+    Raises:
+        ArgumentError: as for `diebold_mariano`, or the losses have not two axes.
 
     Source: Qu, Timmermann and Zhu, Comparing forecasting performance in cross-sections, 2023.
 
@@ -152,6 +209,9 @@ def friedman(losses: Floats) -> Friedman:
     Args:
         losses: `[N, M]` a row for each series (or other block), a column for each model.
 
+    Raises:
+        ArgumentError: there are not 2 models and 2 complete rows, or a loss is infinite.
+
     Source: Demsar, Statistical comparisons of classifiers over multiple data sets, 2006, 3.2.2; ties as in
     Conover, Practical nonparametric statistics, 1999, 5.8.
 
@@ -182,6 +242,9 @@ def nemenyi(losses: Floats, *, alpha: float = 0.05) -> Nemenyi:
     Args:
         losses: `[N, M]` as in `friedman`, which is asked first.
         alpha: the chance of any false difference.
+
+    Raises:
+        ArgumentError: as for `friedman`, or alpha is not between 0 and 1.
 
     Source: Demsar, Statistical comparisons of classifiers over multiple data sets, 2006, 3.2.2.
 
@@ -214,9 +277,14 @@ def compare(
     `p_holm`, corrected for the number of models compared. The row of `against` has no p-values.
 
     Args:
-        losses: a column for each model, a row for each series.
+        losses: a column for each model, a row for each series, such as `Backtest.losses` gives.
         against: the column to compare with, usually the baseline or the champion.
         level: the coverage of the intervals.
+        draws, seed: of the bootstrap.
+
+    Raises:
+        ArgumentError: there is no such column, a column holds no numbers, there are not 2 models and 2 complete rows,
+            a loss is infinite, or a number is out of range.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
 
@@ -244,7 +312,10 @@ def signed_rank(losses: pd.DataFrame, against: str) -> pd.DataFrame:
         losses: a column for each model, a row for each series.
         against: the column to compare with.
 
-    Source: Wilcoxon, Individual comparisons by ranking methods, 1945.
+    Raises:
+        ArgumentError: as for `compare`.
+
+    Source: Wilcoxon, Individual comparisons by ranking methods, 1945; Holm as in `compare`.
 
     >>> signed_rank(pd.DataFrame({"a": [1.0, 2, 3, 4, 5], "b": [2.0, 3, 4, 5, 6]}), "b")["p_value"].tolist()
     [0.0625, nan]

@@ -20,6 +20,8 @@ from forecast_kit.evaluation.backtest import Backtest
 from forecast_kit.evaluation.comparison import signed_rank
 from forecast_kit.evaluation.scoring import METRICS, check_metrics
 
+__all__ = ["Gate", "judge", "Verdict"]
+
 _ROUNDING = 1e-9  # shares that differ by less are equal
 _LABELS = {"smape": "sMAPE", "pinball": "pinball loss", "width": "interval width"}
 
@@ -97,6 +99,13 @@ class Verdict:
         metric: the score's name.
         challenger, champion: their names in the backtest; the champion is None where none was judged.
         score: the challenger's.
+
+    >>> from forecast_kit import Naive, Panel, RollingOrigin, SeasonalNaive, backtest, load
+    >>> models = {"naive": Naive(), "seasonal": SeasonalNaive()}
+    >>> result = backtest(models, Panel.from_frame(*load("air_passengers")), RollingOrigin(12, folds=2))
+    >>> verdict = judge(result, challenger="naive", champion=None, baselines=["seasonal"], gate=Gate())
+    >>> verdict.promoted, verdict.checks.loc[~verdict.checks["passed"], ["needed", "found"]].values.tolist()
+    (False, [['more than 0 %', '-76.4 %']])
     """
 
     promoted: bool
@@ -135,7 +144,8 @@ def judge(
         result: a backtest that holds them all.
         challenger, champion, baselines: names in it; `champion` is None where there is none to be judged.
         gate: what is asked.
-        groups: of each series its group, see `comparable.groups_of`; wanted where the gate has `group_by`.
+        groups: of each series its group, such as `forecast_kit.evaluation.comparable.groups_of` gives; wanted where
+            the gate has `group_by`.
         same_recipe: whether the challenger is the champion's recipe, fitted on newer data. An equal score is enough
             then, and the difference need not be significant.
         notes: sentences to append to the reason, such as how the champion was judged.

@@ -14,6 +14,12 @@ import numpy as np
 from forecast_kit.errors import ArgumentError
 from forecast_kit.typing import Bools, Floats
 
+__all__ = [
+    "me", "mae", "mse", "rmse", "mape", "smape", "wape", "bias", "mase", "rmsse", "owa",
+    "pinball", "wql", "crps", "crps_samples", "coverage", "interval_width", "msis",
+    "classification",
+]  # fmt: skip
+
 
 def mean_over(values: Floats, observed: Bools) -> Floats:
     """`[...]` the mean of `values [..., H]` over the observed steps, NaN where there are none."""
@@ -34,6 +40,9 @@ def ratio(above: Floats, below: Floats) -> Floats:
 def me(y: Floats, mean: Floats, observed: Bools) -> Floats:
     """Mean error, in the target's unit: above 0 where forecasts are too low.
 
+    Args:
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
+
     >>> float(me(np.array([3.0, 5]), np.array([4.0, 3]), np.array([True, True])))
     0.5
     """
@@ -42,6 +51,9 @@ def me(y: Floats, mean: Floats, observed: Bools) -> Floats:
 
 def mae(y: Floats, mean: Floats, observed: Bools) -> Floats:
     """Mean absolute error, in the target's unit.
+
+    Args:
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
 
     >>> float(mae(np.array([3.0, 5]), np.array([4.0, 3]), np.array([True, True])))
     1.5
@@ -52,6 +64,9 @@ def mae(y: Floats, mean: Floats, observed: Bools) -> Floats:
 def mse(y: Floats, mean: Floats, observed: Bools) -> Floats:
     """Mean squared error, in the target's unit squared.
 
+    Args:
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
+
     >>> float(mse(np.array([3.0, 5]), np.array([4.0, 3]), np.array([True, True])))
     2.5
     """
@@ -60,6 +75,9 @@ def mse(y: Floats, mean: Floats, observed: Bools) -> Floats:
 
 def rmse(y: Floats, mean: Floats, observed: Bools) -> Floats:
     """Root of the mean squared error, in the target's unit.
+
+    Args:
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
 
     >>> float(rmse(np.array([3.0, 5]), np.array([2.0, 4]), np.array([True, True])))
     1.0
@@ -70,6 +88,9 @@ def rmse(y: Floats, mean: Floats, observed: Bools) -> Floats:
 def mape(y: Floats, mean: Floats, observed: Bools) -> Floats:
     """Mean absolute percentage error, `mean(100 |y - f| / |y|)`, over the steps where `y` is not 0.
 
+    Args:
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
+
     >>> float(mape(np.array([2.0, 0.0]), np.array([1.0, 1.0]), np.array([True, True])))
     50.0
     """
@@ -79,6 +100,9 @@ def mape(y: Floats, mean: Floats, observed: Bools) -> Floats:
 
 def smape(y: Floats, mean: Floats, observed: Bools) -> Floats:
     """Symmetric mean absolute percentage error, `mean(200 |y - f| / (|y| + |f|))`, 0 where both are 0.
+
+    Args:
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
 
     Source: Makridakis et al., The M4 Competition, 2020, 2.1.
 
@@ -93,6 +117,9 @@ def smape(y: Floats, mean: Floats, observed: Bools) -> Floats:
 def wape(y: Floats, mean: Floats, observed: Bools) -> Floats:
     """Weighted absolute percentage error, `sum |y - f| / sum |y|`, as a fraction; also called ND.
 
+    Args:
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
+
     Source: as ND, normalised deviation, in Yu, Rao and Dhillon (2016), Temporal Regularized Matrix
     Factorization; Kolassa and Schuetz (2007), Advantages of the MAD/Mean ratio over the MAPE.
 
@@ -105,6 +132,9 @@ def wape(y: Floats, mean: Floats, observed: Bools) -> Floats:
 def bias(y: Floats, mean: Floats, observed: Bools) -> Floats:
     """Relative bias, `sum (f - y) / sum |y|`: above 0 where forecasts are too high, as a fraction.
 
+    Args:
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
+
     >>> float(bias(np.array([3.0, 5]), np.array([4.0, 8]), np.array([True, True])))
     0.5
     """
@@ -115,7 +145,7 @@ def mase(y: Floats, mean: Floats, observed: Bools, scale: Floats) -> Floats:
     """Mean absolute scaled error: the mean of |y - f| over what repeating the last season cost.
 
     Args:
-        y, mean, observed: `[..., H]`.
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
         scale: `[...]`, the mean absolute seasonal difference of the training part, or one for each value, `[..., H]`.
             Zero or NaN makes the metric undefined.
 
@@ -132,7 +162,7 @@ def rmsse(y: Floats, mean: Floats, observed: Bools, scale: Floats) -> Floats:
     """Root mean squared scaled error: the root of the mean of (y - f)^2 over the training part's.
 
     Args:
-        y, mean, observed: `[..., H]`.
+        y, mean, observed: `[..., H]` actuals, point forecasts, and which actuals are there.
         scale: `[...]`, the mean squared (seasonal) difference of the training part, or one for each value.
 
     Source: Hyndman and Koehler 2006; the measure of the M5 competition (Makridakis et al. 2022), with m = 1.
@@ -146,7 +176,9 @@ def rmsse(y: Floats, mean: Floats, observed: Bools, scale: Floats) -> Floats:
 def owa(smape: Floats, mase: Floats, reference_smape: Floats, reference_mase: Floats) -> Floats:
     """Overall weighted average: the mean of sMAPE and MASE relative to a reference, Naive2 in the M4 competition.
 
-    Of scores that were averaged over series first.
+    Args:
+        smape, mase: `[...]` the forecaster's scores, averaged over series first.
+        reference_smape, reference_mase: `[...]` the reference's, averaged likewise.
 
     Source: Makridakis et al., The M4 Competition, 2020, 2.1.
 
@@ -171,7 +203,12 @@ def _scaled(values: Floats, observed: Bools, scale: Floats) -> Floats:
 def pinball(y: Floats, quantiles: Floats, observed: Bools, levels: Floats) -> Floats:
     """Pinball loss, averaged over steps and levels, in the target's unit.
 
-    `max(q (y - f), (q - 1)(y - f))`, `quantiles [..., H, Q]`, `levels [Q]`.
+    `max(q (y - f), (q - 1)(y - f))` of each forecast f of the quantile q.
+
+    Args:
+        y, observed: `[..., H]` actuals, and which are there.
+        quantiles: `[..., H, Q]` the forecasts.
+        levels: `[Q]` their probabilities.
 
     Source: Koenker and Bassett, Regression Quantiles, 1978.
 
@@ -186,6 +223,9 @@ def wql(y: Floats, quantiles: Floats, observed: Bools, levels: Floats) -> Floats
     """Weighted quantile loss, `2 sum pinball / sum |y|`, averaged over levels, as a fraction.
 
     With the median alone it is `wape` of the median.
+
+    Args:
+        y, quantiles, observed, levels: as for `pinball`.
 
     Source: Salinas et al. (2020), DeepAR, 4.1, as averaged over levels by Rangapuram et al. (2018).
 
@@ -202,6 +242,9 @@ def crps(y: Floats, quantiles: Floats, observed: Bools, levels: Floats) -> Float
     `CRPS = 2 * integral over q of pinball_q`; each level stands for the probabilities that are nearer to it
     than to its neighbours, the outermost for those up to 0 and 1. For a single median it is `mae`.
 
+    Args:
+        y, quantiles, observed, levels: as for `pinball`, the levels ascending.
+
     Source: Gneiting and Ranjan (2011), Comparing Density Forecasts Using Threshold- and Quantile-Weighted
     Scoring Rules, equation 9.
 
@@ -214,9 +257,13 @@ def crps(y: Floats, quantiles: Floats, observed: Bools, levels: Floats) -> Float
 
 
 def crps_samples(y: Floats, samples: Floats, observed: Bools) -> Floats:
-    """Continuous ranked probability score, from sample paths `[..., H, S]`, in the target's unit.
+    """Continuous ranked probability score, from sample paths, in the target's unit.
 
     `mean |x - y| - mean |x - x'| / 2`, the second mean over all pairs of samples.
+
+    Args:
+        y, observed: `[..., H]` actuals, and which are there.
+        samples: `[..., H, S]` S draws of each step.
 
     Source: Gneiting and Raftery (2007), Strictly Proper Scoring Rules, Prediction, and Estimation, equation 21.
 
@@ -231,7 +278,10 @@ def crps_samples(y: Floats, samples: Floats, observed: Bools) -> Floats:
 
 
 def coverage(y: Floats, low: Floats, high: Floats, observed: Bools) -> Floats:
-    """The share of observed actuals within `[low, high]`.
+    """The share of observed actuals within an interval, from 0 to 1; its ends count as within.
+
+    Args:
+        y, low, high, observed: `[..., H]` actuals, the interval's ends, and which actuals are there.
 
     >>> float(coverage(np.array([3.0, 9]), np.array([1.0, 1]), np.array([5.0, 5]), np.array([True, True])))
     0.5
@@ -240,7 +290,10 @@ def coverage(y: Floats, low: Floats, high: Floats, observed: Bools) -> Floats:
 
 
 def interval_width(low: Floats, high: Floats, observed: Bools) -> Floats:
-    """The mean width of the interval, in the target's unit.
+    """The mean width of an interval, in the target's unit.
+
+    Args:
+        low, high, observed: `[..., H]` the interval's ends, and which actuals are there.
 
     >>> float(interval_width(np.array([1.0, 1]), np.array([5.0, 7]), np.array([True, True])))
     5.0
@@ -252,7 +305,7 @@ def msis(y: Floats, low: Floats, high: Floats, observed: Bools, scale: Floats, *
     """Mean scaled interval score of the `1 - alpha` interval: width, and 2 / alpha times each miss, over the scale.
 
     Args:
-        y, low, high, observed: `[..., H]`.
+        y, low, high, observed: `[..., H]` actuals, the interval's ends, and which actuals are there.
         scale: as for `mase`.
         alpha: the probability outside the interval; 0.05 in the M4 competition.
 
@@ -274,7 +327,7 @@ def _pinball(y: Floats, quantiles: Floats, levels: Floats) -> Floats:
 
 
 def classification(labels: np.ndarray, probabilities: Floats, classes: np.ndarray) -> dict[str, float]:
-    """Accuracy, macro-averaged F1 and log-loss of predicted class probabilities.
+    """`accuracy`, `f1` (macro-averaged) and `log_loss` of predicted class probabilities.
 
     Args:
         labels: `[N]` the true classes.

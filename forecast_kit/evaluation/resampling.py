@@ -15,6 +15,8 @@ from forecast_kit.evaluation.losses import check, complete, paired, ratio_of
 from forecast_kit.evaluation.metrics import mean_over
 from forecast_kit.typing import Bools, Floats
 
+__all__ = ["bootstrap_difference", "DifferenceInterval", "model_confidence_set", "ConfidenceSet"]
+
 Seed: TypeAlias = int | np.random.Generator
 
 _CELLS = 1_000_000  # the bootstrap holds no more resampled rows than this at a time
@@ -22,26 +24,53 @@ _CELLS = 1_000_000  # the bootstrap holds no more resampled rows than this at a 
 
 @dataclass(frozen=True, eq=False)
 class ConfidenceSet:
-    """The models that may be the best, the others having been eliminated one by one."""
+    """The ones of M models that may be the best, the others having been eliminated one by one.
 
-    members: Bools  # [M] p_values >= alpha
-    p_values: Floats  # [M] the largest alpha at which the model is still in the set
-    order: tuple[int, ...]  # columns, the first eliminated first, the best last
+    Attributes:
+        members: `[M]` which: `p_values >= alpha`.
+        p_values: `[M]` the largest alpha at which the model is still in the set.
+        order: columns, the first eliminated first, the best last.
+        count, left_out: complete rows, and rows that were not.
+
+    >>> import pandas as pd
+    >>> losses = pd.DataFrame({"naive": [2.0, 4, 6, 8, 9, 3], "ets": [1, 3, 6, 5, 4, 2], "gru": [1.1, 3, 6, 4, 5, 2]})
+    >>> found = model_confidence_set(losses, block=1)
+    >>> losses.columns[found.members].tolist(), found.count
+    (['ets', 'gru'], 6)
+    """
+
+    members: Bools
+    p_values: Floats
+    order: tuple[int, ...]
     count: int
     left_out: int
 
 
 @dataclass(frozen=True)
 class DifferenceInterval:
-    """How much lower a is, in the loss's unit and relative to b, with percentile intervals."""
+    """How much lower the losses of a are than those of b, with percentile intervals.
 
-    difference: float  # mean a - mean b
+    Attributes:
+        difference: `mean a - mean b`, in the loss's unit.
+        low, high: its interval.
+        relative: `mean a / mean b - 1`, a fraction; NaN, like its interval, unless the mean of b is positive in all
+            draws.
+        relative_low, relative_high: its interval.
+        win_share: the share of rows where a is lower; a tie is half a win.
+        count, left_out: complete rows, and rows that were not.
+
+    >>> found = bootstrap_difference(np.array([1.1, 3, 5, 4, 4, 2]), np.array([2.0, 4, 6, 8, 9, 3]))
+    >>> found.low < found.difference < found.high < 0  # a is better, beyond luck
+    True
+    """
+
+    difference: float
     low: float
     high: float
-    relative: float  # mean a / mean b - 1; NaN, like its bounds, unless the mean of b is positive in all draws
+    relative: float
     relative_low: float
     relative_high: float
-    win_share: float  # the share of rows where a is lower; a tie is half a win
+    win_share: float
     count: int
     left_out: int
 
@@ -64,7 +93,12 @@ def model_confidence_set(
         losses: `[T, M]` rows in time order.
         alpha: a model with a p-value below it is not in the set.
         block: mean length of a block, in rows: 1 for independent rows; by default `T^(1/3)`, rounded up.
+        draws, seed: of the bootstrap.
         statistic: "max" (each against their mean) or "range" (all pairs).
+
+    Raises:
+        ArgumentError: there are not 2 models and 2 complete rows, a loss is infinite, the block is longer than the
+            rows, or another argument is out of range.
 
     Source: Hansen, Lunde and Nason, The model confidence set, 2011, 3.1.2 and 3.2.
 
@@ -111,7 +145,12 @@ def bootstrap_difference(
     Args:
         a, b: `[N]` or `[N, T]` losses; a row is a series (or a time step).
         level: the coverage of the intervals.
+        draws, seed: of the bootstrap.
         block: mean length of a block of rows, for rows in time order; 1 for independent rows.
+
+    Raises:
+        ArgumentError: the shapes differ, a loss is infinite, there are not 2 complete rows, the block is longer than
+            the rows, or another argument is out of range.
 
     Source: Efron and Tibshirani, An introduction to the bootstrap, 1993, 13.3.
 

@@ -23,12 +23,29 @@ from forecast_kit.data.seasonal import seasonal_error
 from forecast_kit.errors import ArgumentError, check_whole
 from forecast_kit.evaluation.backtest import Backtest
 
+__all__ = ["backtest", "BacktestProgress"]
+
 _PER_PROCESS = 1 << 30  # bytes that a process with its libraries takes, beside the data
 
 
 @dataclass(frozen=True)
 class BacktestProgress:
-    """What a backtest is doing: this model, in this fold, so far in its fit; `kept`: it was done by an earlier run."""
+    """What a backtest is doing, as it tells its `progress`.
+
+    Attributes:
+        model: the forecaster's name.
+        fold: from 1 on.
+        folds: how many there are.
+        fit: how far the fit is; None where none goes on.
+        finished: whether the fold is done.
+        kept: whether an earlier run with the same `store` had done it.
+
+    >>> from forecast_kit import Naive, Panel, RollingOrigin, load
+    >>> panel, told = Panel.from_frame(*load("air_passengers")), []
+    >>> result = backtest({"naive": Naive()}, panel, RollingOrigin(12, folds=2), progress=told.append)
+    >>> [(event.model, event.fold, event.folds) for event in told if event.finished]
+    [('naive', 1, 2), ('naive', 2, 2)]
+    """
 
     model: str
     fold: int
@@ -53,7 +70,7 @@ def backtest(
     store: str | Path | None = None,
     progress: OnProgress | None = None,
 ) -> Backtest:
-    """Fits every forecaster anew and scores its forecasts, fold by fold.
+    """The forecasts of every forecaster, fitted anew in each fold, beside what came true.
 
     The forecasters themselves stay as they are: clones are fitted. Scalers and everything else that
     learns sees the fold's training part alone.
@@ -70,12 +87,17 @@ def backtest(
         budget_s: seconds after which nothing new is begun. What is missing stands in `Backtest.unfinished`.
         store: a folder in which each finished fold of each forecaster is kept. A second run with the same
             folder does not repeat what is there for the same data, folds, levels and forecaster.
-        progress: called as the work goes on.
+        progress: called with a `BacktestProgress` as the work goes on: which model, in which fold, how far its fit is,
+            and whether it is finished. With several `jobs`, only of what is finished.
 
     Raises:
         ArgumentError: no forecaster was given, an argument is out of range, or the budget was too small for a
             single fold of all forecasters.
         TooShortError: a series is too short for the folds.
+        ForecastKitError: whatever a forecaster refuses; it ends the backtest.
+
+    Source: Tashman, Out-of-sample tests of forecasting accuracy: an analysis and review, International Journal of
+    Forecasting 16, 2000.
 
     >>> from forecast_kit.models.naive import Naive, SeasonalNaive
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(12), "y": [1.0, 2, 3] * 4})

@@ -12,18 +12,29 @@ from forecast_kit.errors import ArgumentError, nearest
 from forecast_kit.evaluation import metrics
 from forecast_kit.typing import Bools, Floats
 
+__all__ = ["METRICS", "Metric", "Rows", "score"]
+
 _CHUNK = 1 << 16  # values judged at once: so many that NumPy's intermediate arrays stay in the cache
 
 
 class Rows(NamedTuple):
-    """Forecasts beside what came true, `[N, H]`, and the scales of the training parts, `[N, 1]`.
+    """Forecasts of N series over H steps beside what came true: what a metric is computed from.
 
     Attributes:
-        y, observed, mean: actuals, whether there are any, and point forecasts.
-        absolute: the mean absolute seasonal difference, MASE's scale.
-        squared: the mean squared seasonal difference, RMSSE's scale.
-        quantiles: `[N, H, Q]`.
-        levels: `[Q]`, ascending.
+        y: `[N, H]` actuals, NaN where there are none.
+        observed: `[N, H]` whether there are any.
+        mean: `[N, H]` point forecasts.
+        absolute: `[N, 1]` the mean absolute seasonal difference of the training parts, MASE's scale.
+        squared: `[N, 1]` the mean squared seasonal difference, RMSSE's scale.
+        quantiles: `[N, H, Q]` quantile forecasts; `Q = 0` where none were asked for.
+        levels: `[Q]` their probabilities, ascending.
+
+    >>> from forecast_kit import Panel, RollingOrigin, SeasonalNaive, backtest, load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> result = backtest({"seasonal": SeasonalNaive()}, panel, RollingOrigin(3))
+    >>> for model, fold, ids, rows in result.blocks():
+    ...     print(model, fold, ids, rows.y, rows.mean)
+    seasonal 1 ['air_passengers'] [[461. 390. 432.]] [[407. 362. 405.]]
     """
 
     y: Floats
@@ -49,14 +60,24 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """A score: how it is computed from `Rows`, and how it is read.
+    """A score: how it is computed from `Rows`, and how it is read. In `METRICS` it goes by a name.
 
     Attributes:
-        of: from rows `[N, H]` to `[N]`.
-        needs: how many levels it takes.
-        better: whether smaller is better, or nearer to zero, or nearer to the interval's probability.
-        unit: `""` for a ratio, `"%"`, or `"y"` for the target's.
+        of: from rows `[N, H]` to `[N]`, NaN where the score is not defined.
         title: the name in full.
+        unit: `""` for a ratio, `"%"`, `"y"` for the target's, or `"y2"` for that squared.
+        better: whether smaller is better, or nearer to zero, or nearer to the interval's probability.
+        needs: how many levels it takes.
+
+    >>> from forecast_kit import Naive, Panel, RollingOrigin, SeasonalNaive, backtest, load
+    >>> def worst(rows):
+    ...     return np.where(rows.observed, np.abs(rows.y - rows.mean), 0.0).max(axis=1)
+    >>> METRICS["worst"] = Metric(worst, "largest absolute error", "y")
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> result = backtest({"naive": Naive(), "seasonal": SeasonalNaive()}, panel, RollingOrigin(12))
+    >>> result.leaderboard(metric="worst")[["model", "worst"]].values.tolist()
+    [['seasonal', 74.0], ['naive', 217.0]]
+    >>> del METRICS["worst"]  # where it shall not stay
     """
 
     of: Callable[[Rows], Floats]
@@ -104,6 +125,7 @@ METRICS: dict[str, Metric] = {
                     needs=2),
     "msis": Metric(_msis, "mean scaled interval score of the widest interval", needs=2),
 }  # fmt: skip
+"""The metrics by name, in the order of tables; add one of your own and backtests have it."""
 
 
 def join(blocks: Sequence[Rows]) -> Rows:
@@ -140,6 +162,13 @@ def available(levels: int) -> tuple[str, ...]:
 
 def score(rows: Rows, names: Iterable[str]) -> dict[str, Floats]:
     """`[N]` for each metric: the score of each row.
+
+    Args:
+        rows: forecasts of N series beside what came true.
+        names: of `METRICS`.
+
+    Raises:
+        ArgumentError: there is no such metric, or it needs more levels.
 
     >>> y = np.array([[1.0, 2.0], [3.0, 5.0]])
     >>> one, none = np.ones((2, 1)), np.zeros((2, 2, 0))

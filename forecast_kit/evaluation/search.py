@@ -27,6 +27,8 @@ from forecast_kit.evaluation.studies import INTERRUPTED, done_trials, open_study
 if TYPE_CHECKING:
     import optuna
 
+__all__ = ["search", "Search", "Trial"]
+
 _TRIES = 32  # draws of which one at least must make a forecaster, before any is fitted
 
 State = Literal["finished", "pruned", "failed", "running"]
@@ -45,6 +47,13 @@ class Trial:
         folds: the score by fold, as far as they were done.
         started, seconds: when, in seconds since 1970, and how long.
         reason: why it failed, after which fold it was pruned, or which earlier trial had the same arguments.
+
+    >>> from forecast_kit import WindowAverage, load
+    >>> panel, told = Panel.from_frame(*load("air_passengers")), []
+    >>> folds = RollingOrigin(12, folds=2)
+    >>> _ = search(WindowAverage(1), {"window": [12]}, panel, folds, trials=2, on_trial=[told.append])
+    >>> [(trial.arguments, trial.state, round(trial.score, 2), trial.reason) for trial in told]
+    [({'window': 12}, 'finished', 2.11, ''), ({'window': 12}, 'finished', 2.11, 'the arguments of trial 0')]
     """
 
     number: int
@@ -70,6 +79,13 @@ class Search:
         arguments: those that were searched, by name.
         metric, score: the metric, and what the best has.
         trials: one row a trial: `trial, state, score, folds_done, seconds, reason`, then the arguments.
+
+    >>> from forecast_kit import WindowAverage, load
+    >>> panel = Panel.from_frame(*load("air_passengers"))
+    >>> found = search(WindowAverage(1), {"window": [1, 12]}, panel, RollingOrigin(12), trials=6)
+    >>> forecast = found.best.fit(panel).predict(12)
+    >>> found.arguments, found.trials.columns.tolist()
+    ({'window': 12}, ['trial', 'state', 'score', 'folds_done', 'seconds', 'reason', 'window'])
     """
 
     best: Forecaster

@@ -35,13 +35,19 @@ class Decision:
     """Who is champion now, and why.
 
     Attributes:
-        promoted: whether the champion changed.
+        promoted: whether the version is champion now.
         reason: one line.
         version: the version that was decided upon.
-        replaced: the champion before, None if there was none.
+        replaced: the champion before, which after a refusal still is; None if there was none.
 
-    >>> print(Decision(False, "It is no better than the champion.", version="3", replaced=None).reason)
-    It is no better than the champion.
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> client = connect().client
+    >>> model = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
+    >>> info = log_model(model, registered_model_name="passengers")
+    >>> rollback(client, "passengers", to="1", reason="somebody has to begin")  # doctest: +NORMALIZE_WHITESPACE
+    Decision(promoted=True, reason='Rolled back: version 1 replaces no version: somebody has to begin.', version='1',
+             replaced=None)
     """
 
     promoted: bool

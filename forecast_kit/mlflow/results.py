@@ -43,6 +43,9 @@ def log_backtest(
         panel: what the backtest was made of, logged with the run as a data set before; its metrics are linked to it.
         report: the page that `write_report` wrote, where there is one already.
 
+    Raises:
+        ArgumentError: the baseline or the metric is not there, or the panel was not logged.
+
     >>> from forecast_kit import Naive, Panel, RollingOrigin, SeasonalNaive, backtest, load
     >>> from forecast_kit.mlflow import connect, log_backtest, start_run
     >>> panel = Panel.from_frame(*load("air_passengers"))

@@ -40,8 +40,12 @@ class Synced:
         refused: entries that the store will never take; `refused.jsonl` in the folder tells which and why.
         trouble: why entries wait, empty where none do.
 
-    >>> Synced(Path(".forecast_kit/journal/demand"), sent=0, left=3, refused=0, trouble="it does not answer").left
-    3
+    >>> from forecast_kit.mlflow import connect, start_run
+    >>> with start_run(connect(offline=True), "demand", "on the train") as run:
+    ...     run.log_metrics({"mase": 0.9})
+    >>> done = sync(connect())[0]
+    >>> done.sent > 0, done.left, done.refused
+    (True, 0, 0)
     """
 
     folder: Path
@@ -52,7 +56,10 @@ class Synced:
 
 
 def waiting(store: Store) -> list[Path]:
-    """The journals of the store that are left and that no running process has open, oldest first.
+    """The folders of the store's journals that are left and that no running process has open, oldest first.
+
+    Args:
+        store: from `connect`.
 
     >>> from forecast_kit.mlflow import connect, start_run
     >>> with start_run(connect(offline=True), "demand", "on the train") as run:
@@ -66,7 +73,8 @@ def waiting(store: Store) -> list[Path]:
 def sync(store: Store) -> list[Synced]:
     """Sends every journal of the store that no running process has open, oldest first, and tells of each.
 
-    Runs whose process was killed before they ended are ended as killed, at the time of their last word.
+    Runs whose process was killed before they ended are ended as killed, at the time of their last word. A store that
+    is away, or a journal that cannot be read, is no error: `Synced.trouble` tells.
 
     Args:
         store: from `connect`.

@@ -37,8 +37,10 @@ class ServedModel:
         version: of the registered model that the URI named, if it named one.
 
     >>> from forecast_kit import Naive, load
+    >>> from forecast_kit.mlflow import load_served, save_model
     >>> panel = Panel.from_frame(*load("air_passengers"))
-    >>> served = ServedModel(Naive().fit(panel), horizon=2, levels=(0.1, 0.9))
+    >>> save_model(Naive(horizon=2).fit(panel), "naive", levels=(0.1, 0.9))
+    >>> served = load_served("naive")
     >>> served.forecast(panel.to_frame().tail(24), {"levels": [0.5]}).to_frame().columns.tolist()
     ['unique_id', 'ds', 'cutoff', 'model', 'mean', 'q50']
     """

@@ -1,8 +1,5 @@
 """Forecasts inside Spark: complete series stream through a model that each worker loads once.
 
-frame = spark.table("sales")                                       # unique_id, ds, y
-forecast = forecast_spark(frame, "models:/demand@champion", horizon=24, levels=[0.1, 0.9])
-
 MLflow's own `spark_udf` raises on stamps, and cuts series into pieces. Start workers in the driver's environment
 (`PYSPARK_PYTHON`), with this package installed. Stamps keep their hours where the session's time zone is UTC
 (`spark.sql.session.timeZone`) or the column is `timestamp_ntz`.
@@ -27,7 +24,10 @@ from forecast_kit.mlflow.served import ServedModel
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+__all__ = ["forecast_spark", "forecaster_udf", "ForecastChunks"]
+
 ForecastChunks = Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]
+"""What `mapInPandas` takes: frames in long form come, forecast frames go."""
 
 
 def forecast_spark(
@@ -53,6 +53,19 @@ def forecast_spark(
     Raises:
         StoreError, ArtifactError: the model cannot be loaded.
         ArgumentError: a level or the number of rows is out of range.
+
+    >>> from pyspark.sql import SparkSession
+    >>> from forecast_kit import Naive, Panel, load
+    >>> from forecast_kit.mlflow import connect, log_model
+    >>> store, panel = connect(), Panel.from_frame(*load("air_passengers"))
+    >>> info = log_model(Naive(horizon=2).fit(panel), registered_model_name="passengers")
+    >>> spark = SparkSession.builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    >>> panel.to_frame().to_parquet("passengers.parquet")
+    >>> frame = spark.read.parquet("passengers.parquet")
+    >>> forecast = forecast_spark(frame, "models:/passengers@challenger", levels=[0.9])
+    >>> forecast.columns[:5], [row["mean"] for row in forecast.collect()]
+    (['unique_id', 'ds', 'cutoff', 'model', 'mean'], [432.0, 432.0])
+    >>> spark.stop()
     """
     uri = pinned(model_uri)
     served = load_served(uri)

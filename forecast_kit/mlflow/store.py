@@ -34,9 +34,10 @@ class Store:
         home: a local folder; what could not be sent yet waits under it in `journal`.
         offline: whether nothing is to be sent now.
 
-    >>> store = Store("https://mlflow.example.com", None, Path(".forecast_kit"))
-    >>> store.link("/models/demand")
-    'https://mlflow.example.com/#/models/demand?workflowType=machine_learning'
+    >>> from forecast_kit.mlflow import connect
+    >>> store = connect()
+    >>> store.folder.name, store.link("/models/demand")
+    ('.forecast_kit', 'http://127.0.0.1:5000/#/models/demand?workflowType=machine_learning')
     """
 
     uri: str
@@ -50,7 +51,11 @@ class Store:
         return MlflowClient(self.uri, self.uri)
 
     def experiment(self, name: str) -> str:
-        """The id of the experiment of that name, created if need be."""
+        """The id of the experiment of that name, created if need be.
+
+        Raises:
+            StoreError: it cannot be created, or was deleted.
+        """
         with _lock(self.folder):
             found = self.client.get_experiment_by_name(name)
             if found is None:

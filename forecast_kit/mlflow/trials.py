@@ -52,6 +52,10 @@ def log_trials(run: Run) -> OnTrial:
 def log_search(run: Run, found: Search) -> None:
     """Writes into a run what a search found: the best arguments and their score, and the table of trials.
 
+    Args:
+        run: open.
+        found: of `forecast_kit.search`.
+
     >>> from forecast_kit import Panel, RollingOrigin, WindowAverage, load, search
     >>> from forecast_kit.mlflow import connect, start_run
     >>> panel = Panel.from_frame(*load("air_passengers"))

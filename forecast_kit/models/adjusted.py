@@ -210,7 +210,11 @@ class Naive2(SeasonallyAdjusted):
         season_length: steps in a season, m; by default the schema's.
         horizon: steps ahead where `predict` is not told.
 
-    Source: see `SeasonallyAdjusted`.
+    Raises:
+        ArgumentError: a number is below 1.
+
+    Source: Makridakis, Spiliotis and Assimakopoulos, The M4 Competition, International Journal of Forecasting
+    36, 2020; see `SeasonallyAdjusted`.
 
     >>> from forecast_kit.data.datasets import load
     >>> panel = Panel.from_frame(*load("air_passengers"))
@@ -223,14 +227,22 @@ class Naive2(SeasonallyAdjusted):
 
 
 class Theta(SeasonallyAdjusted):
-    """The theta method: `ThetaLine` on the seasonally adjusted series. The best single method of the M3 competition.
+    """The theta method: half a straight line, half simple exponential smoothing, of the seasonally adjusted series.
+
+    `y_(T+h|T) = z_(T+h|T) / theta + (1 - 1 / theta) (a + b (T + h))`, where `a + b t` is the line of least squares,
+    and `z_t = theta y_t + (1 - theta) (a + b t)` is smoothed as by `SES`. The season goes and comes back as in
+    `SeasonallyAdjusted`. The best single method of the M3 competition.
 
     Args:
         theta: at least 1; 2 is the classic.
         season_length: steps in a season, m; by default the schema's.
         horizon: steps ahead where `predict` is not told.
 
-    Source: see `ThetaLine` and `SeasonallyAdjusted`.
+    Raises:
+        ArgumentError: theta is below 1, or another number is.
+
+    Source: Assimakopoulos and Nikolopoulos, The theta model, International Journal of Forecasting 16, 2000;
+    Hyndman and Billah, Unmasking the Theta method, the same 19, 2003.
 
     >>> from forecast_kit.data.datasets import load
     >>> panel = Panel.from_frame(*load("air_passengers"))

@@ -17,8 +17,15 @@ from forecast_kit.typing import Floats
 class HistoricAverage(FromHistory):
     """The mean of all that was observed: `y_(T+h|T) = mean(y)`, with variance `s^2 (1 + 1 / T)`.
 
+    `s^2` is the variance of the training part; quantiles are normal.
+
     Args:
         horizon: steps ahead where `predict` is not told.
+
+    Raises:
+        ArgumentError: the horizon is below 1.
+
+    Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed.), 5.2; of the variance, 5.5.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 6]})
@@ -46,10 +53,15 @@ class Drift(FromHistory):
     """A line through the first and the last value: `y_(T+h|T) = y_T + h (y_T - y_1) / (T - 1)`.
 
     Its variance is `s^2 h (1 + h / (T - 1))`, where `s^2` is the mean squared deviation of the steps from
-    the slope. With a single observation the slope is 0.
+    the slope; quantiles are normal. With a single observation the slope is 0.
 
     Args:
         horizon: steps ahead where `predict` is not told.
+
+    Raises:
+        ArgumentError: the horizon is below 1.
+
+    Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed.), 5.2; of the variance, 5.5.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 5, 3, 7]})

@@ -47,7 +47,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
     `GridSearchCV` and a `Pipeline` whose other steps leave three axes in place. Sequences that are windows of one
     series need a splitter that keeps their order, such as `TimeSeriesSplit`: windows that overlap are near copies.
 
-    The arguments stand side by side, many as they are, because that is how scikit-learn searches them.
+    The arguments stand side by side, many as they are, because that is how scikit-learn searches them; `fit` refuses
+    those that are out of range.
 
     Args:
         network: a cell of `forecast_kit.nn.cells.CELLS` by name (`"lstm"`, `"gru"`, `"rnn"`, `"min_gru"`, ...),

@@ -91,7 +91,9 @@ class Croston(Intermittent):
     """Croston's method: the smoothed size of demands over the smoothed number of steps between them, `z / p`.
 
     At a demand `y_t`, q steps after the one before, `z' = z + alpha (y_t - z)` and `p' = p + alpha (q - p)`;
-    in between nothing changes.
+    in between nothing changes. Both start at the first demand: its size, and the number of steps up to it. The
+    forecast is the same for every step ahead, 0 where there never was a demand. Quantiles are normal, with the
+    deviation of the one-step errors, and not below 0 where the forecast is not.
 
     Args:
         alpha: the share of the newest demand in the smoothed ones.
@@ -127,6 +129,9 @@ class CrostonSBA(Croston):
         alpha: the share of the newest demand in the smoothed ones.
         horizon: steps ahead where `predict` is not told.
 
+    Raises:
+        ArgumentError: alpha is out of range.
+
     Source: Syntetos and Boylan, The accuracy of intermittent demand estimates, International Journal of Forecasting
     21, 2005.
 
@@ -144,7 +149,8 @@ class TSB(Intermittent):
     """The method of Teunter, Syntetos and Babai: the smoothed size of demands times their smoothed probability, `z d`.
 
     `z' = z + alpha (y_t - z)` at a demand, and at every step `d' = d + beta (1 - d)` with demand,
-    `d' = d - beta d` without: the forecast sinks while none comes, and tells of products that run out.
+    `d' = d - beta d` without: the forecast sinks while none comes, and tells of products that run out. The start
+    and the quantiles are as in `Croston`.
 
     Args:
         alpha: the share of the newest demand in the smoothed size.

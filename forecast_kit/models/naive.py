@@ -147,8 +147,8 @@ class SeasonalNaive(SeasonalFromHistory):
     """Repeats the last season: the forecast is what was observed one season before.
 
     `y_(T+h|T) = y_(T+h-m(k+1))` with `k = (h-1) // m`. Its variance is `(k+1) s^2`, where `s^2` is
-    the mean squared seasonal difference of the training part. A series of less than a season repeats its
-    last value, as `Naive` does, and the forecast says so in `fallback`.
+    the mean squared seasonal difference of the training part; quantiles are normal. A series of less than a
+    season repeats its last value, as `Naive` does, and the forecast says so in `fallback`.
 
     Args:
         season_length: steps in a season, m; by default the schema's.
@@ -156,6 +156,8 @@ class SeasonalNaive(SeasonalFromHistory):
 
     Raises:
         ArgumentError: a number is below 1.
+
+    Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed.), 5.2; of the variance, 5.5.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 4]})
@@ -174,8 +176,15 @@ class SeasonalNaive(SeasonalFromHistory):
 class Naive(SeasonalNaive):
     """Repeats the last value: a random walk's forecast, `y_(T+h|T) = y_T`, with variance `h s^2`.
 
+    `s^2` is the mean squared difference of neighbours in the training part; quantiles are normal.
+
     Args:
         horizon: steps ahead where `predict` is not told.
+
+    Raises:
+        ArgumentError: the horizon is below 1.
+
+    Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed.), 5.2; of the variance, 5.5.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 4]})

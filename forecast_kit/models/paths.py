@@ -32,6 +32,8 @@ from forecast_kit.data.frequency import show_zone
 from forecast_kit.errors import ArgumentError, check_whole
 from forecast_kit.typing import Floats
 
+__all__ = ["SamplePaths", "pit", "learn_dependence", "sample_paths"]
+
 _EDGE = 1e-4  # how near to 0 and 1 a `pit` comes: normal scores stay within 3.7, so that no outlier is all there is
 _LEAST = 1e-6  # the least eigenvalue of a correlation matrix
 _CHUNK = 2**20  # numbers that are worked on at once
@@ -144,6 +146,7 @@ def learn_dependence(u: Floats) -> Floats:
     Source: Schäfer and Strimmer, A Shrinkage Approach to Large-Scale Covariance Matrix Estimation and
     Implications for Functional Genomics, 2005, section 2.
 
+    >>> from scipy.special import ndtr
     >>> z = np.random.default_rng(0).normal(size=(1000, 1)) + np.random.default_rng(1).normal(size=(1000, 3))
     >>> learn_dependence(ndtr(z / 2**0.5)).round(1)
     array([[1. , 0.5, 0.5],

@@ -20,6 +20,8 @@ from forecast_kit.nn.networks import Recurrent, Seeds, Shapes, Window
 from forecast_kit.nn.networks.base import check_initializer
 from forecast_kit.typing import Batch, Floats, Ints
 
+__all__ = ["WindowCNN"]
+
 SEQUENCE = "sequence"  # [B, T, F], the one input
 MAP_POOLINGS = ("flatten", "mean", "max", "attention")
 _SIZE = 1024  # sequences at once where nothing is trained
@@ -53,6 +55,11 @@ class WindowCNN:
 
     Source: article 004 of the project's sources, sections 3.1 and 4.2: 32 filters of 3 x 3, ReLU, maximum over
     2 x 2, flatten, dense 64 on windows of 10 x 10, which is `WindowCNN(image=True)`.
+
+    >>> WindowCNN(kernel_size=5, pool="average", units=0).filters
+    32
+    >>> from forecast_kit import SequenceClassifier  # which takes its fields as options
+    >>> model = SequenceClassifier("cnn", options={"kernel_size": 5, "pool": "average"})
     """
 
     kind: ClassVar[str] = "window_cnn"

@@ -22,7 +22,10 @@ def recurrent(
     route: routes.Name = "auto",
     name: str | None = None,
 ) -> Recurrence:
-    """The layer that runs the cell over a sequence. See `Recurrence`.
+    """The layer that runs the cell over a sequence, `[B, T, F]` -> `[B, U]`; its arguments are those of `Recurrence`.
+
+    Raises:
+        ArgumentError: see `Recurrence`.
 
     >>> from forecast_kit.nn.cells.lstm import LSTMCell
     >>> tuple(recurrent(LSTMCell(8), return_sequences=True)(ops.ones((2, 5, 3))).shape)
@@ -41,6 +44,10 @@ def bidirectional(cell: Cell, *, merge_mode: str | None = "concat", **kwargs: An
         cell: for the forward direction; the copy has weights of its own.
         merge_mode: `"concat"`, `"sum"`, `"mul"`, `"ave"`, or None for both outputs.
         kwargs: see `recurrent`.
+
+    Raises:
+        ArgumentError: see `Recurrence`.
+        ValueError: from Keras, the merge mode is unknown.
 
     Source: Schuster and Paliwal (1997), Bidirectional Recurrent Neural Networks.
 
@@ -82,6 +89,15 @@ class Recurrence(keras.layers.Layer):
         ArgumentError: an argument is out of range or does not fit the others.
 
     Source of the dilation: Chang et al. (2017), Dilated Recurrent Neural Networks.
+
+    >>> from forecast_kit.nn.cells.gru import GRUCell
+    >>> layer = Recurrence(GRUCell(8), return_state=True)
+    >>> x = keras.random.normal((2, 6, 3), seed=0)
+    >>> whole, state = layer(x)
+    >>> _, state = layer(x[:, :4])  # the same sequence in two pieces
+    >>> pieces, state = layer(x[:, 4:], initial_state=[state])
+    >>> tuple(pieces.shape), bool(ops.all(ops.abs(pieces - whole) < 1e-5))
+    ((2, 8), True)
     """
 
     def __init__(

@@ -34,10 +34,14 @@ class Cell(keras.layers.Layer):
         units: width of the output, U.
         kernel_initializer, recurrent_initializer, bias_initializer: of the input matrices, of the
             matrices between states, and of the biases.
-        seed: of the initialisers, where they are named by text.
+        kwargs: name, dtype and trainable, see `keras.layers.Layer`.
 
     Attributes:
-        state_sizes: the width of each state.
+        carries: what the states are, a word for each.
+
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
+        ValueError: Keras knows no such initialiser or argument.
 
     >>> from forecast_kit.nn.cells import ElmanCell
     >>> cell = ElmanCell(3)

@@ -27,7 +27,7 @@ class ElmanCell(Cell):
         kwargs: initialisers, see `Cell`.
 
     Raises:
-        ArgumentError: Keras knows no activation of that name.
+        ArgumentError: Keras knows no activation of that name, or `units` is no whole number of at least 1.
 
     Source: Elman (1990), Finding Structure in Time; articles 004 (3.2.1, tanh) and 003 (4.1, sigmoid).
 

@@ -29,6 +29,9 @@ class GRUCell(Cell):
         units: width of the state, U.
         kwargs: initialisers, see `Cell`.
 
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
+
     Source: Cho et al. (2014), Learning Phrase Representations using RNN Encoder-Decoder, in the form
     that cuDNN computes; article 002 (3.2), which calls `r` the merge gate.
 
@@ -76,6 +79,9 @@ class GRUResetBeforeCell(Cell):
         units: width of the state, U.
         kwargs: initialisers, see `Cell`.
 
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
+
     Source: Cho et al. (2014), Learning Phrase Representations using RNN Encoder-Decoder; article 000
     (3.2), which leaves out the candidate's equation.
 
@@ -116,6 +122,9 @@ class OutputGatedGRUCell(Cell):
         units: width of the state, U.
         kwargs: initialisers, see `Cell`.
 
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
+
     Source: article 000 (3.2), which calls `z` the reset gate and `r` the update gate but uses `z` to
     update; the rest is of Cho et al. (2014), see `GRUResetBeforeCell`.
 
@@ -154,6 +163,9 @@ class InputGatedGRUCell(Cell):
     Args:
         units: width of the state, U.
         kwargs: initialisers, see `Cell`.
+
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
 
     Source: article 001 (2.3), which calls the state M and the output h; a variant of Cho et al. (2014),
     whose gates see the state too.

@@ -30,6 +30,9 @@ class LSTMCell(Cell):
         unit_forget_bias: whether the bias of `f` begins at 1 (Jozefowicz et al. 2015).
         kwargs: initialisers, see `Cell`.
 
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
+
     Source: Hochreiter and Schmidhuber (1997), Long Short-Term Memory; the forget gate is of Gers,
     Schmidhuber and Cummins (2000). Articles 000 (3.1), 001 (2.2), 003 (4.2) and 004 (3.3.1).
 
@@ -90,6 +93,9 @@ class PeepholeLSTMCell(Cell):
         gated_candidate: whether the candidate's recurrent term is gated by `f`.
         unit_forget_bias: whether the bias of `f` begins at 1.
         kwargs: initialisers, see `Cell`.
+
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
 
     Source: Gers and Schmidhuber (2000), Recurrent Nets that Time and Count, where peepholes are
     diagonal; article 002 (3.1), where they are matrices.

@@ -28,6 +28,9 @@ class MinGRUCell(Cell):
         units: width of the state, U.
         kwargs: initialisers, see `Cell`.
 
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
+
     Source: Feng et al. (2024), Were RNNs All We Needed?, arXiv 2410.01201, section 3.1.
 
     >>> cell = MinGRUCell(3)
@@ -73,6 +76,9 @@ class MinLSTMCell(Cell):
         units: width of the state, U.
         kwargs: initialisers, see `Cell`.
 
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
+
     Source: Feng et al. (2024), Were RNNs All We Needed?, arXiv 2410.01201, section 3.2.
 
     >>> cell = MinLSTMCell(3)
@@ -117,6 +123,9 @@ class MGUCell(Cell):
     Args:
         units: width of the state, U.
         kwargs: initialisers, see `Cell`.
+
+    Raises:
+        ArgumentError: `units` is no whole number of at least 1.
 
     Source: Zhou, Wu, Zhang and Zhou (2016), Minimal Gated Unit for Recurrent Neural Networks, section 3.
 

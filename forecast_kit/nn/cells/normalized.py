@@ -45,7 +45,7 @@ class LayerNormLSTMCell(Cell):
         kwargs: initialisers, see `Cell`.
 
     Raises:
-        ArgumentError: `epsilon` is not above 0.
+        ArgumentError: `epsilon` is not above 0, or `units` is no whole number of at least 1.
 
     Source: Ba, Kiros and Hinton (2016), Layer Normalization, arXiv 1607.06450, section 3.1 and the
     supplementary material on LSTM.
@@ -114,7 +114,7 @@ class LayerNormGRUCell(Cell):
         kwargs: initialisers, see `Cell`.
 
     Raises:
-        ArgumentError: `epsilon` is not above 0.
+        ArgumentError: `epsilon` is not above 0, or `units` is no whole number of at least 1.
 
     Source: Ba, Kiros and Hinton (2016), Layer Normalization, arXiv 1607.06450, section 3.1 and the
     supplementary material on GRU.
@@ -189,7 +189,7 @@ class SLSTMCell(Cell):
         kwargs: initialisers, see `Cell`.
 
     Raises:
-        ArgumentError: `forget_gate` is neither.
+        ArgumentError: `forget_gate` is neither, or `units` is no whole number of at least 1.
 
     Source: Beck et al. (2024), xLSTM: Extended Long Short-Term Memory, arXiv 2405.04517, section 2.2,
     equations (8) to (17).

@@ -81,7 +81,7 @@ class Residual(_Wrapper):
         cell: whose `units` are as many as the input's features.
 
     Raises:
-        ArgumentError: at build, they are not.
+        ArgumentError: there is no cell, or at build, they are not.
 
     Source: Kim, El-Khamy and Lee (2017), Residual LSTM; as used by Smyl (2020).
 
@@ -119,6 +119,9 @@ class RecurrentDropout(_Wrapper):
         cell: the cell.
         rate: share of units dropped.
         seed: of the masks.
+
+    Raises:
+        ArgumentError: there is no cell, or the rate is not at least 0 and below 1.
 
     Source: Gal and Ghahramani (2016), A Theoretically Grounded Application of Dropout in RNNs.
 
@@ -181,6 +184,9 @@ class Zoneout(_Wrapper):
         cell: the cell.
         rate: probability that a unit keeps its state.
         seed: of the draws.
+
+    Raises:
+        ArgumentError: there is no cell, or the rate is not at least 0 and below 1.
 
     Source: Krueger et al. (2017), Zoneout, section 3.
 

@@ -16,6 +16,7 @@ HEADS: dict[str, type[Head]] = {
     "quantile": QuantileHead, "point": PointHead, "normal": NormalHead, "student_t": StudentTHead,
     "log_normal": LogNormalHead, "negative_binomial": NegativeBinomialHead,
 }  # fmt: skip
+"""Heads by the names that configurations and `make_head` know them by; one of your own may be added."""
 
 
 def make_head(name: str, /, **options: Any) -> Head:

@@ -89,6 +89,8 @@ class StudentTHead(Head):
     Raises:
         ArgumentError: min_scale is not a positive number.
 
+    Source: Lange, Little and Taylor, Robust Statistical Modeling Using the t Distribution, 1989.
+
     >>> head = StudentTHead()
     >>> head.quantile(np.array([[[10.0, 2.0, 4.0]]]), (0.025, 0.5, 0.975)).round(2)
     array([[[ 4.45, 10.  , 15.55]]])

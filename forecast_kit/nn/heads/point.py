@@ -71,6 +71,8 @@ class PointHead(Head):
     Raises:
         ArgumentError: the loss is unknown, or delta is not a positive number.
 
+    Source: of `"huber"`, Huber, Robust Estimation of a Location Parameter, 1964.
+
     >>> head = PointHead("huber", delta=2.0)
     >>> params = head(np.array([[[1.0], [1.0]]], "float32"))
     >>> ops.convert_to_numpy(head.loss(np.array([[2.0, 6.0]], "float32"), params))

@@ -17,8 +17,8 @@ from forecast_kit.nn.networks.segrnn import SegRNN
 NETWORKS: dict[str, type[Network]] = {
     kind.kind: kind for kind in (Recurrent, ESRNN, SegRNN, Convolutional, EncoderDecoder)
 }
+"""Networks by their kind, as configurations and `make_network` know them; one of your own may be added."""
 
-# What a user calls by name: the network, and what makes it that one.
 _SEASON = {"segment": "season"}
 PRESETS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "rnn": ("recurrent", {"cell": "rnn", **_SEASON}),
@@ -35,6 +35,7 @@ PRESETS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "encoder_decoder": ("encoder_decoder", {}),
     "recursive": ("encoder_decoder", {"decoding": "recursive"}),
 }
+"""What a user calls by name: the kind of network, and the arguments that make it that one."""
 
 
 def make_network(spec: Network | str | Mapping[str, Any]) -> Network:

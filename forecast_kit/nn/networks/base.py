@@ -19,10 +19,14 @@ from forecast_kit.nn.scaling import NORMALIZATIONS, Normalization, WindowScale
 
 @dataclass(frozen=True)
 class Shapes:
-    """The sizes that a network is built for: T, H, m, and for each covariate 0, or how many codes a category has.
+    """The sizes that a network is built for.
 
-    The covariates are those of past_x, future_x and static_x. `series` is how many series were there in
-    training, for networks that learn something of each.
+    Args:
+        input_length: steps of the window, T.
+        horizon: steps ahead, H.
+        season_length: steps in a season, m.
+        past, future, static: for each covariate of that kind 0, or of a category how many codes it has.
+        series: how many series were there in training, for networks that learn something of each.
 
     >>> Shapes(input_length=36, horizon=12, season_length=12, future=(0, 7)).future
     (0, 7)
@@ -84,6 +88,9 @@ class Network(ABC):
     Attributes:
         kind: what a configuration calls the network.
         wants_series: whether it asks for the number of the series.
+
+    Raises:
+        ArgumentError: an argument is none of these.
 
     >>> @dataclass(frozen=True, kw_only=True)
     ... class Linear(Network):
@@ -178,6 +185,12 @@ def build_network(spec: Network, shapes: Shapes, head: Head, *, seed: int) -> ke
     covariates past_x `[B, T, P]`, future_x `[B, H, K]`, static_x `[B, S]`, categories as codes; series
     `[B]` where the network wants it and `shapes.series` is above 0. Output: `[B, H, K]` the head's
     parameters in the unit of past_y.
+
+    Args:
+        spec: the network.
+        shapes: the sizes.
+        head: what its raw outputs are made into.
+        seed: of all initial weights and of dropout.
 
     Raises:
         ArgumentError: the sizes do not fit the network, or its normalisation not the head.

@@ -37,6 +37,7 @@ class Convolutional(Network):
             With `"last"` no step is computed that the last one does not need, several times as quick.
         normalization: of each convolution: `"none"`; `"layer"`, of its outputs in each step; `"weight"`, of
             each filter, as the paper has it.
+        normalize, lookback, initializer: see `forecast_kit.nn.networks.Network`.
 
     Raises:
         ArgumentError: an argument is out of range.
@@ -44,7 +45,10 @@ class Convolutional(Network):
     Source: Bai, Kolter and Koltun (2018), An Empirical Evaluation of Generic Convolutional and Recurrent
     Networks for Sequence Modeling, arXiv 1803.01271, section 3.
 
+    >>> from forecast_kit import NeuralForecaster
     >>> network = Convolutional(filters=16)
+    >>> NeuralForecaster(network, horizon=24).name
+    'TCN'
     >>> network.blocks(Shapes(168, 24, 24)), network.receptive_field(6)
     (6, 253)
     """

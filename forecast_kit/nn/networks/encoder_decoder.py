@@ -52,6 +52,7 @@ class EncoderDecoder(Network):
         decoding: `"direct"` or `"recursive"`.
         attention: `"dot"`, `"additive"` or None, see `TemporalAttention`.
         cell_options: what the cell takes besides.
+        normalize, lookback, initializer: see `forecast_kit.nn.networks.Network`.
 
     Raises:
         ArgumentError: an argument is out of range.
@@ -60,7 +61,8 @@ class EncoderDecoder(Network):
     (2014), Sequence to Sequence Learning; by segments, Lin et al. (2023), SegRNN; the dense read-out at every
     step, article 002 (2 and 4).
 
-    >>> EncoderDecoder("lstm", units=32, decoding="recursive").title
+    >>> from forecast_kit import NeuralForecaster
+    >>> NeuralForecaster(EncoderDecoder("lstm", units=32, decoding="recursive"), horizon=24).name
     'Recursive-LSTM'
     """
 

@@ -72,6 +72,7 @@ class ESRNN(Network):
         level_penalty: weight of the mean squared second difference of the (logarithm of the) level, in
             units of the window, which is added to the loss.
         lookback: not for this network; the smoothing stands in its place.
+        normalize, initializer: see `forecast_kit.nn.networks.Network`.
 
     Raises:
         ArgumentError: an argument is out of range, or two do not go together.
@@ -79,7 +80,8 @@ class ESRNN(Network):
     Source: Smyl (2020), A hybrid method of exponential smoothing and recurrent neural networks for time
     series forecasting, International Journal of Forecasting 36(1).
 
-    >>> ESRNN(units=32, dilations=((1, 2), (4, 8))).title
+    >>> from forecast_kit import NeuralForecaster
+    >>> NeuralForecaster(ESRNN(units=32, dilations=((1, 2), (4, 8))), horizon=24).name
     'ES-RNN'
     """
 

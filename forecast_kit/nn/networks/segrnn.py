@@ -51,7 +51,8 @@ class SegRNN(Network):
     Source: Lin et al. (2023), SegRNN: Segment Recurrent Neural Network for Long-Term Time Series
     Forecasting, arXiv 2308.11200, section 3, with parallel multi-step forecasting (3.3).
 
-    >>> SegRNN(units=64, segment=24).title
+    >>> from forecast_kit import NeuralForecaster
+    >>> NeuralForecaster(SegRNN(units=64, segment=24), horizon=48, input_length=168).name
     'SegRNN'
     >>> SegRNN().steps_at_once(Shapes(168, 48, 24)), SegRNN().steps_at_once(Shapes(36, 6, 1))
     (24, 6)

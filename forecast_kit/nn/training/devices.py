@@ -17,6 +17,9 @@ from forecast_kit.nn.training.spec import TrainingSpec
 def in_precision(spec: TrainingSpec) -> Iterator[None]:
     """Within the block, layers that are built compute in the spec's precision.
 
+    Args:
+        spec: its `precision` counts.
+
     >>> with in_precision(TrainingSpec(precision="mixed_bfloat16")):
     ...     keras.layers.Dense(2).compute_dtype
     'bfloat16'
@@ -32,6 +35,9 @@ def in_precision(spec: TrainingSpec) -> Iterator[None]:
 @contextmanager
 def on_devices(spec: TrainingSpec) -> Iterator[None]:
     """Within the block, networks are built and trained on the spec's device, or on all that share its batches.
+
+    Args:
+        spec: its `device`, `devices` and `batch_size` count.
 
     Raises:
         ArgumentError: there are not so many, or the backend cannot share a batch.

@@ -20,6 +20,8 @@ from forecast_kit.nn.training.state import Best, Checkpoint, State, are_finite, 
 from forecast_kit.typing import Batch, Floats
 
 OnStep = Callable[[int, dict[str, float]], None]
+"""Told of a training: the steps done, and by name the `loss`, at the end of a round the `val_loss` too."""
+
 _LEAST_COMPILED = 64  # windows of a batch: fewer take no less time
 LONGEST = 256  # steps at most between two points to which a training can go back
 
@@ -279,8 +281,8 @@ def apply(model: keras.Model, batch: Batch, size: int = 1024, *, compiled: bool 
     Called directly, unless it is to be compiled: that would be done anew for every model, to be used once.
 
     Args:
-        model: the network.
-        batch: its inputs.
+        model: from `build_network`.
+        batch: its inputs by name, `[N, ...]` each.
         size: windows at a time.
         compiled: whether the network is going to be used many times. It is compiled for batches of a few sizes then,
             up to four times `size`, and batches are filled up to the next one.

@@ -63,7 +63,10 @@ class TrainingSpec:
     Raises:
         ArgumentError: an argument is out of range, or does not fit the others.
 
-    >>> TrainingSpec(epochs=2, batch_size=100).total_steps(windows=1234)
+    >>> from forecast_kit import NeuralForecaster
+    >>> spec = TrainingSpec(epochs=2, batch_size=100, validation=1, patience=5)
+    >>> model = NeuralForecaster("gru", horizon=12, training=spec)
+    >>> spec.total_steps(windows=1234)
     25
     """
 
@@ -117,7 +120,7 @@ class TrainingSpec:
             raise ArgumentError("refit=True trains again on what validation holds out; set validation=1 or more")
 
     def total_steps(self, windows: int) -> int:
-        """The optimiser steps, where there are so many windows to train on."""
+        """The optimiser steps, where there are so many windows to train on: `steps`, or as many as the epochs take."""
         return self.steps if self.epochs is None else max(1, math.ceil(self.epochs * windows / self.batch_size))
 
     def weights_ahead(self, horizon: int) -> Floats | None:

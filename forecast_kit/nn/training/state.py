@@ -85,6 +85,7 @@ class Checkpoint:
     >>> checkpoint.write(State(4, [np.zeros(2)], []))
     >>> checkpoint.read().step
     4
+    >>> checkpoint.remove()
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
