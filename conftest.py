@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent / "forecast_kit"
-TRACKING = {PACKAGE / "mlflow", PACKAGE / "jobs"}  # whose examples use a store, and write files
+TRACKING = {PACKAGE / "mlflow", PACKAGE / "jobs"}  # whose examples use a store
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +37,25 @@ def same_store_afterwards() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def store_of_examples(request: pytest.FixtureRequest) -> Iterator[None]:
-    """An example about MLflow runs in a folder of its own with a store in it, so that it reads as it would be typed."""
-    if not isinstance(request.node, pytest.DoctestItem) or TRACKING.isdisjoint(request.path.parents):
+def folder_of_examples(request: pytest.FixtureRequest) -> Path | None:
+    """An example runs in a folder of its own, so that it may write files and reads as it would be typed."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return None
+    folder: Path = request.getfixturevalue("tmp_path")
+    request.getfixturevalue("monkeypatch").chdir(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def store_of_examples(request: pytest.FixtureRequest, folder_of_examples: Path | None) -> Iterator[None]:
+    """An example about MLflow has a store in its folder."""
+    if folder_of_examples is None or TRACKING.isdisjoint(request.path.parents):
         yield
         return
     import mlflow
 
-    folder: Path = request.getfixturevalue("tmp_path")
+    folder = folder_of_examples
     shutil.copytree(request.getfixturevalue("empty_store"), folder / ".forecast_kit")
-    request.getfixturevalue("monkeypatch").chdir(folder)
     request.getfixturevalue("same_store_afterwards")
     mlflow.set_tracking_uri(f"sqlite:///{folder / '.forecast_kit' / 'mlflow.db'}")
     mlflow.set_experiment(experiment_id="0")  # a test before may have chosen one that is in another store

@@ -108,13 +108,10 @@ class ArgumentError(ForecastKitError, ValueError):
 class ConfigError(ForecastKitError, ValueError):
     """A job file is wrong.
 
-    >>> import tempfile
     >>> from pathlib import Path
     >>> from forecast_kit.jobs.config import read_job
-    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
-    ...     file = Path(folder, "job.yaml")
-    ...     _ = file.write_text("{name: demand, backtest: {horizon: 12, fold: 2}}", encoding="utf-8")
-    ...     job = read_job(file)
+    >>> written = Path("job.yaml").write_text("{name: demand, backtest: {horizon: 12, fold: 2}}")
+    >>> read_job("job.yaml")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     forecast_kit.errors.ConfigError: ...unknown key 'backtest.fold'; known are ... Did you mean 'folds'?...
     """
@@ -162,12 +159,10 @@ class ForecastError(ForecastKitError):
 class ArtifactError(ForecastKitError):
     """A saved forecaster is damaged, foreign, or of a newer version.
 
-    >>> import tempfile
     >>> from forecast_kit import Forecaster
-    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
-    ...     Forecaster.load(folder)
+    >>> Forecaster.load("no_such_folder")
     Traceback (most recent call last):
-    forecast_kit.errors.ArtifactError: ... holds no saved forecaster: forecaster.json is missing
+    forecast_kit.errors.ArtifactError: no_such_folder holds no saved forecaster: forecaster.json is missing
     """
 
 
@@ -184,12 +179,11 @@ class StoreError(ForecastKitError):
 class BusyError(ForecastKitError):
     """Another process is at the same work.
 
-    >>> import tempfile
     >>> from pathlib import Path
     >>> from forecast_kit.jobs.batch import only_one
-    >>> with tempfile.TemporaryDirectory() as store, only_one(Path(store), "demand"):  # doctest: +ELLIPSIS
-    ...     with only_one(Path(store), "demand"):  # as a second run of the job would
-    ...         print("both run")
+    >>> store = Path(".forecast_kit")
+    >>> with only_one(store, "demand"), only_one(store, "demand"):  # doctest: +ELLIPSIS
+    ...     print("both run")
     Traceback (most recent call last):
     forecast_kit.errors.BusyError: the job demand is running already (process ...); wait for it, or say --wait SECONDS
     """

@@ -132,6 +132,11 @@ class Forecast:
         """The long frame `unique_id, ds, cutoff, model, mean, q10, ...`, one row for each series and step.
 
         Columns `fallback` and `reason` follow where a simpler method had to step in for a series.
+
+        >>> from forecast_kit import Naive, Panel, load
+        >>> forecast = Naive().fit(Panel.from_frame(*load("air_passengers"))).predict(2, levels=(0.1, 0.9))
+        >>> forecast.to_frame().columns.tolist()
+        ['unique_id', 'ds', 'cutoff', 'model', 'mean', 'q10', 'q90']
         """
         columns: dict[str, Any] = {
             "unique_id": np.repeat(self.ids, self.horizon),

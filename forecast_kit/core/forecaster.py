@@ -173,6 +173,12 @@ class Forecaster(ABC):
             NotFittedError: before `fit`, or without history.
             ArgumentError: the horizon or a level is out of range.
             ForecastError: the model returned something that is no finite number.
+
+        >>> from forecast_kit import SeasonalNaive, load
+        >>> panel = Panel.from_frame(*load("air_passengers"))
+        >>> forecast = SeasonalNaive().fit(panel).predict(24, levels=(0.1, 0.9))
+        >>> forecast.mean.shape, forecast.quantiles.shape
+        ((1, 24), (1, 24, 2))
         """
         panel = self._history(history)
         steps = self._horizon(horizon)
@@ -243,6 +249,11 @@ class Forecaster(ABC):
         Raises:
             NotFittedError: before `fit`.
             ArtifactError: the path exists.
+
+        >>> from forecast_kit import Naive, load
+        >>> Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers"))).save("naive", history=True)
+        >>> Forecaster.load("naive").predict().mean
+        array([[432., 432.]])
         """
         self._check_fitted()
         assert self.schema_ is not None  # just checked

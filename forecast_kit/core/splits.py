@@ -137,6 +137,11 @@ class RollingOrigin:
 
         Raises:
             TooShortError: see `check`.
+
+        >>> from forecast_kit import Panel, load
+        >>> panel = Panel.from_frame(*load("air_passengers"))
+        >>> [len(fold.train.y) for fold in RollingOrigin(12, folds=3).split(panel)]
+        [108, 120, 132]
         """
         self.check(panel)
         for number in range(1, self.folds + 1):

@@ -165,3 +165,42 @@ def covariates(df: pd.DataFrame, names: tuple[str, ...], schema: PanelSchema) ->
         else:
             columns.append(numbers(df, name))
     return np.stack(columns, axis=1) if columns else np.empty((len(df), 0)), categories
+
+
+def positions(known: np.ndarray, ids: np.ndarray) -> Ints:
+    """`[N]` where each id stands in `known`, -1 where it does not; text and numbers are never equal."""
+    known, ids = np.asarray(known), np.asarray(ids)
+    if known.dtype.kind == ids.dtype.kind and known.dtype.kind in "iU" and len(known):
+        # A panel's ids ascend: a few are found among very many without a table of all.
+        at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+        found = known[at] == ids
+        if found.all() or (known[1:] > known[:-1]).all():
+            return np.where(found, at, -1)
+    return pd.Index(known).get_indexer(pd.Index(ids)).astype(np.int64)
+
+
+def static_values(static: Any, df: pd.DataFrame, schema: PanelSchema, ids: np.ndarray) -> tuple[Floats, Categories]:
+    """`[N, S]` the static covariates in the order of the ids, from their own frame or from the long one."""
+    if not schema.static:
+        if static is not None:
+            raise SchemaError("a static frame was given, but the schema names no static columns")
+        return np.empty((len(ids), 0)), {}
+    wanted = [schema.id_col, *schema.static]
+    source = df if static is None else plain_frame(static)
+    missing = [name for name in wanted if name not in source.columns]
+    if missing:
+        raise SchemaError(f"static columns are missing: {name_some(missing)}; pass a frame with {name_some(wanted)} "
+                          f"as static=, or repeat them in every row")  # fmt: skip
+    unique = source[wanted].drop_duplicates() if static is None else source[wanted]
+    at = pd.Index(unique[schema.id_col])
+    if at.has_duplicates:
+        raise SchemaError(f"static covariates must have one row a series, but these have several: "
+                          f"{name_some(at[at.duplicated()].unique())}")  # fmt: skip
+    rows = positions(at.to_numpy(), ids)
+    if (rows < 0).any():
+        raise SchemaError(f"the static frame lacks series {name_some(ids[rows < 0].tolist())}")
+    values, categories = covariates(unique.iloc[rows], schema.static, schema)
+    if not np.isfinite(values).all():
+        raise DataError(f"static covariates are missing or infinite for series "
+                        f"{name_some(ids[~np.isfinite(values).all(axis=1)].tolist())}")  # fmt: skip
+    return values, categories

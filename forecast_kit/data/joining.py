@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from forecast_kit.data.columns import positions
 from forecast_kit.data.encoding import Categories
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.errors import TimeIndexError, name_some
 from forecast_kit.typing import Bools, Floats
 

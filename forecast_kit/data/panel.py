@@ -20,11 +20,10 @@ from forecast_kit.data.regularize import Audit, regularize
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_arrays
 from forecast_kit.errors import (
-    ArgumentError,
     ArtifactError,
     DataError,
-    SchemaError,
     TooShortError,
+    check_whole,
     name_some,
 )
 from forecast_kit.typing import Bools, Floats, Ints
@@ -100,13 +99,20 @@ class Panel:
             SchemaError: columns are missing or of the wrong kind, or the schema is wrong.
             TimeIndexError: stamps are missing, double or off the grid, and no policy says what that means.
             DataError: no rows, or values that are missing or infinite where the schema's policies refuse them.
+
+        >>> days = pd.to_datetime(["2024-07-01", "2024-07-03", "2024-07-03"])
+        >>> sales = pd.DataFrame({"store": ["a", "a", "b"], "day": days, "sold": 1.0})
+        >>> columns = {"id_col": "store", "time_col": "day", "target_col": "sold"}
+        >>> panel = Panel.from_frame(sales, freq="D", gaps="zero", **columns)
+        >>> panel.y, panel.lengths
+        (array([1., 0., 1., 1.]), array([3, 1]))
         """
         if isinstance(static, list | tuple):
             fields, static = {**fields, "static": static}, None
         schema = _as_schema(schema, fields)
         df = cols.plain_frame(df)
         rows = regularize(df, schema)
-        static_values, categories = _static_values(static, df, schema, rows.ids)
+        static_values, categories = cols.static_values(static, df, schema, rows.ids)
         return cls(
             schema, rows.axis, rows.ids, rows.start, rows.indptr, rows.y, rows.observed, rows.past, rows.future,
             static_values, rows.categories | categories, rows.interpolated, rows.audit,
@@ -151,6 +157,11 @@ class Panel:
 
         Raises:
             DataError: there is no such file, or it cannot be read; and as `from_frame`.
+
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 3], "y": [5.0, 6.0, 7.0]})
+        >>> frame.to_csv("sales.csv", index=False)
+        >>> Panel.from_file("sales.csv", freq=1)
+        Panel(1 series, 3 rows, freq=1, 1 .. 3)
         """
         schema = _as_schema(schema, fields)
         return cls.from_frame(sources.read_frame(path, schema), schema)
@@ -228,13 +239,17 @@ class Panel:
 
     def locate(self, ids: np.ndarray) -> Ints:
         """The position of each id in this panel, -1 where the panel has no such series."""
-        return positions(self.ids, ids)
+        return cols.positions(self.ids, ids)
 
     def take(self, ids: Any) -> Panel:
         """The named series alone, in the order of the panel.
 
         Raises:
             DataError: a name is not in the panel.
+
+        >>> from forecast_kit import load
+        >>> Panel.from_frame(*load("m4_hourly")).take(["H1", "H2"])
+        Panel(2 series, 1496 rows, freq=1, 1 .. 748)
         """
         wanted = np.atleast_1d(np.asarray(ids))
         at = self.locate(wanted)
@@ -260,7 +275,12 @@ class Panel:
         return self._rows(np.arange(len(self)), np.zeros(len(self), np.int64), keep)
 
     def tail(self, rows: int) -> Panel:
-        """The last rows of each series: all of a shorter one."""
+        """The last rows of each series: all of a shorter one.
+
+        >>> from forecast_kit import load
+        >>> Panel.from_frame(*load("air_passengers")).tail(12)
+        Panel(1 series, 12 rows, freq='MS', 1960-01-01 .. 1960-12-01)
+        """
         keep = np.minimum(self.lengths, max(rows, 1))
         return self._rows(np.arange(len(self)), self.lengths - keep, keep)
 
@@ -268,10 +288,14 @@ class Panel:
         """The panel without its last `horizon` steps, and those steps.
 
         Raises:
+            ArgumentError: the horizon is no whole number from 1 on.
             TooShortError: a series would have nothing left.
+
+        >>> from forecast_kit import load
+        >>> Panel.from_frame(*load("air_passengers")).split(12)[1]
+        Panel(1 series, 12 rows, freq='MS', 1960-01-01 .. 1960-12-01)
         """
-        if horizon < 1:
-            raise ArgumentError(f"horizon must be at least 1, got {horizon}")
+        check_whole("horizon", horizon)
         keep = self.lengths - horizon
         if (keep < 1).any():
             raise TooShortError(
@@ -307,7 +331,13 @@ class Panel:
         return self.axis.stamps(self.horizon_steps(horizon))
 
     def future_frame(self, horizon: int) -> pd.DataFrame:
-        """The frame to fill with known-future covariates: every series, the next `horizon` stamps."""
+        """The frame to fill with known-future covariates: every series, the next `horizon` stamps.
+
+        >>> frame = pd.DataFrame({"unique_id": "a", "ds": [1, 2], "y": [5.0, 9.0], "promo": [0.0, 1.0]})
+        >>> panel = Panel.from_frame(frame, freq=1, future=["promo"])
+        >>> panel.future_frame(2).assign(promo=[0.0, 1.0]).values.tolist()
+        [['a', 3, 0.0], ['a', 4, 1.0]]
+        """
         frame = pd.DataFrame(
             {
                 self.schema.id_col: np.repeat(self.ids, horizon),
@@ -316,21 +346,29 @@ class Panel:
         )
         return frame.assign(**{name: None if name in self.categories else np.nan for name in self.schema.future})
 
-    def save(self, path: Path) -> None:
-        """Writes the panel into one `.npz` file, without pickle."""
+    def save(self, path: str | Path) -> None:
+        """Writes the panel into one `.npz` file, without pickle; `load` reads it.
+
+        >>> from forecast_kit import load
+        >>> panel = Panel.from_frame(*load("air_passengers"))
+        >>> panel.save("passengers.npz")
+        >>> Panel.load("passengers.npz").digest == panel.digest
+        True
+        """
         origin = self.axis.origin if isinstance(self.axis.origin, int) else str(self.axis.origin)
         meta = json.dumps({"schema": self.schema.to_dict(), "origin": origin, "categories": self.categories})
         arrays = {key: getattr(self, key) for key in _ARRAYS if getattr(self, key) is not None}
-        with path.open("wb") as file:
+        with Path(path).open("wb") as file:
             np.savez_compressed(file, meta=np.array(meta), **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Panel:
+    def load(cls, path: str | Path) -> Panel:
         """The panel that `save` wrote.
 
         Raises:
             ArtifactError: the file is damaged.
         """
+        path = Path(path)
         try:
             arrays = read_arrays(path)
             meta = json.loads(str(arrays.pop("meta")))
@@ -356,18 +394,6 @@ def _as_schema(schema: PanelSchema | Mapping[str, Any] | None, fields: Mapping[s
     return PanelSchema.from_dict({**(schema or {}), **fields})
 
 
-def positions(known: np.ndarray, ids: np.ndarray) -> Ints:
-    """`[N]` where each id stands in `known`, -1 where it does not; text and numbers are never equal."""
-    known, ids = np.asarray(known), np.asarray(ids)
-    if known.dtype.kind == ids.dtype.kind and known.dtype.kind in "iU" and len(known):
-        # A panel's ids ascend: a few are found among very many without a table of all.
-        at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-        found = known[at] == ids
-        if found.all() or (known[1:] > known[:-1]).all():
-            return np.where(found, at, -1)
-    return pd.Index(known).get_indexer(pd.Index(ids)).astype(np.int64)
-
-
 def _carry_over_the_cut(y: Floats, interpolated: Bools, indptr: Ints, cut: Bools) -> Floats:
     """The target, with the last value before a gap carried forward where the gap reaches over the end of a cut series.
 
@@ -377,30 +403,3 @@ def _carry_over_the_cut(y: Floats, interpolated: Bools, indptr: Ints, cut: Bools
     last = np.where(cut & (real[indptr[1:] - 1] >= indptr[:-1]), real[indptr[1:] - 1], len(y))
     late = np.arange(len(y)) > np.repeat(last, np.diff(indptr))
     return np.where(late, y[real], y)
-
-
-def _static_values(static: Any, df: pd.DataFrame, schema: PanelSchema, ids: np.ndarray) -> tuple[Floats, Categories]:
-    """`[N, S]` the static covariates in the order of the ids, from their own frame or from the long one."""
-    if not schema.static:
-        if static is not None:
-            raise SchemaError("a static frame was given, but the schema names no static columns")
-        return np.empty((len(ids), 0)), {}
-    wanted = [schema.id_col, *schema.static]
-    source = df if static is None else cols.plain_frame(static)
-    missing = [name for name in wanted if name not in source.columns]
-    if missing:
-        raise SchemaError(f"static columns are missing: {name_some(missing)}; pass a frame with {name_some(wanted)} "
-                          f"as static=, or repeat them in every row")  # fmt: skip
-    unique = source[wanted].drop_duplicates() if static is None else source[wanted]
-    at = pd.Index(unique[schema.id_col])
-    if at.has_duplicates:
-        raise SchemaError(f"static covariates must have one row a series, but these have several: "
-                          f"{name_some(at[at.duplicated()].unique())}")  # fmt: skip
-    rows = positions(at.to_numpy(), ids)
-    if (rows < 0).any():
-        raise SchemaError(f"the static frame lacks series {name_some(ids[rows < 0].tolist())}")
-    values, categories = cols.covariates(unique.iloc[rows], schema.static, schema)
-    if not np.isfinite(values).all():
-        raise DataError(f"static covariates are missing or infinite for series "
-                        f"{name_some(ids[~np.isfinite(values).all(axis=1)].tolist())}")  # fmt: skip
-    return values, categories

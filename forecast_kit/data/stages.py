@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from forecast_kit.data.columns import positions
 from forecast_kit.data.filling import carry
 from forecast_kit.data.frequency import show_stamps
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, ArtifactError, DataError, NotFittedError, name_some
 from forecast_kit.typing import Bools, Floats, Ints
 

@@ -83,6 +83,12 @@ class Backtest:
 
         Raises:
             ArgumentError: see `score`.
+
+        >>> from forecast_kit import Drift, Panel, RollingOrigin, backtest, load
+        >>> panel = Panel.from_frame(*load("air_passengers"))
+        >>> result = backtest({"drift": Drift()}, panel, RollingOrigin(3, folds=4))
+        >>> result.by_step(["mae", "bias"]).columns.tolist()
+        ['model', 'step', 'mae', 'bias']
         """
         names = check_metrics(metrics, len(self.levels))
         parts: dict[str, list[Rows]] = {}
@@ -156,6 +162,12 @@ class Backtest:
 
         Raises:
             ArgumentError: the baseline or the metric is not there, or the metric does not rank.
+
+        >>> from forecast_kit import Naive, Panel, RollingOrigin, SeasonalNaive, backtest, load
+        >>> models = {"naive": Naive(), "seasonal": SeasonalNaive()}
+        >>> result = backtest(models, Panel.from_frame(*load("air_passengers")), RollingOrigin(12, folds=3))
+        >>> result.leaderboard(baseline="naive")[["rank", "model", "mase", "skill"]].round(2).values.tolist()
+        [[1, 'seasonal', 1.21, 0.51], [2, 'naive', 2.47, 0.0]]
         """
         measures = list(available(len(self.levels)))
         if metric not in measures:
@@ -189,6 +201,12 @@ class Backtest:
 
         Raises:
             ArgumentError: there is no such metric.
+
+        >>> from forecast_kit import Naive, Panel, RollingOrigin, SeasonalNaive, backtest, load
+        >>> models = {"naive": Naive(), "seasonal": SeasonalNaive()}
+        >>> result = backtest(models, Panel.from_frame(*load("hospital")).take(["T1", "T2"]), RollingOrigin(12))
+        >>> result.losses("mase").shape
+        (2, 2)
         """
         check_metrics([metric], len(self.levels))
         scores = self.scores[self.scores["fold"].isin(self.folds)]
@@ -257,7 +275,14 @@ class Backtest:
         return Backtest(frames, self.scales, timings, self.levels, tuple(one for p in parts for one in p.unfinished))
 
     def save(self, folder: str | Path) -> None:
-        """Writes the backtest into a folder: three Parquet files and `backtest.json`, which is written last."""
+        """Writes the backtest into a folder: three Parquet files and `backtest.json`, which is written last.
+
+        >>> from forecast_kit import Naive, Panel, RollingOrigin, backtest, load
+        >>> panel = Panel.from_frame(*load("air_passengers"))
+        >>> backtest({"naive": Naive()}, panel, RollingOrigin(12)).save("judged")
+        >>> Backtest.load("judged").models
+        ['naive']
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name in _PARTS:

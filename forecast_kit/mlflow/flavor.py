@@ -72,9 +72,8 @@ def save_model(
 
     >>> from forecast_kit import Naive, load
     >>> forecaster = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_model(forecaster, f"{folder}/naive", history=True)
-    ...     load_model(f"{folder}/naive").predict().mean
+    >>> save_model(forecaster, "passengers", history=True)
+    >>> load_model("passengers").predict().mean
     array([[432., 432.]])
     """
     steps = horizon or forecaster.horizon
@@ -180,9 +179,8 @@ def artifact_digest(path: str | Path) -> str:
 
     >>> from forecast_kit import Naive, load
     >>> forecaster = Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers")))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_model(forecaster, f"{folder}/naive")
-    ...     len(artifact_digest(f"{folder}/naive"))
+    >>> save_model(forecaster, "passengers")
+    >>> len(artifact_digest("passengers"))
     64
     """
     return folder_digest(Path(path) / _DATA)
@@ -217,9 +215,8 @@ def load_served(model_uri: str, dst_path: str | Path | None = None) -> ServedMod
 
     >>> from forecast_kit import Naive, load
     >>> forecaster = Naive().fit(Panel.from_frame(*load("air_passengers")))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_model(forecaster, f"{folder}/naive", horizon=3, levels=(0.1, 0.9))
-    ...     served = load_served(f"{folder}/naive")
+    >>> save_model(forecaster, "passengers", horizon=3, levels=(0.1, 0.9))
+    >>> served = load_served("passengers")
     >>> served.horizon, served.levels
     (3, (0.1, 0.9))
     """

@@ -11,7 +11,8 @@ import numpy as np
 from forecast_kit.core.forecast import Prediction, check_levels
 from forecast_kit.core.forecaster import FitCallback, Forecaster, as_forecaster
 from forecast_kit.core.splits import RollingOrigin
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.columns import positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import seasonal_error
 from forecast_kit.errors import ArgumentError, NotFittedError, TooShortError, name_some, nearest
 from forecast_kit.models.conformal_scores import (
@@ -91,8 +92,9 @@ class Conformal(Forecaster):
         ArgumentError: an argument is out of range, no horizon is known, or the panel has no such static column.
         TooShortError: no series has a season of history before the first origin.
 
-    Source: Vovk, Gammerman and Shafer 2005; Lei et al. 2018; Stankeviciute, Alaa and van der Schaar 2021 (steps);
-    Romano, Patterson and Candès, Conformalized Quantile Regression, NeurIPS 2019, theorem 2 (each tail by itself),
+    Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Lei et al., Distribution-Free
+    Predictive Inference for Regression, 2018; Stankeviciute, Alaa and van der Schaar, Conformal Time-Series
+    Forecasting, NeurIPS 2021 (steps); Romano, Patterson and Candès, Conformalized Quantile Regression, NeurIPS 2019, theorem 2 (each tail by itself),
     scaled as in Sesia and Candès 2020; Gibbs and Candès, Adaptive Conformal Inference Under Distribution Shift, 2021.
 
     >>> from forecast_kit.data.datasets import load

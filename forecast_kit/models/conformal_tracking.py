@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.columns import positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.models.conformal_scores import (
     adaptive_moves,
     interpolate,

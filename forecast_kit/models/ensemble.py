@@ -11,7 +11,8 @@ import numpy as np
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster
 from forecast_kit.core.splits import RollingOrigin
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.columns import positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, name_some, nearest
 from forecast_kit.models.naive import check_positive
 from forecast_kit.models.nested import (

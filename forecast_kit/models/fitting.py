@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from forecast_kit.core.forecaster import FitCallback, FitProgress
+from forecast_kit.data.columns import positions
 from forecast_kit.data.covariates import CovariateEncoder
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.data.transforms import Pipeline
 from forecast_kit.data.windows import WindowIndex, WindowReport, WindowSpec
 from forecast_kit.errors import ArgumentError, DataError, nearest

@@ -15,7 +15,8 @@ import numpy as np
 
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.columns import positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import seasonal_error
 from forecast_kit.errors import check_whole
 from forecast_kit.typing import Floats

@@ -16,9 +16,10 @@ from forecast_kit.core.bulk import is_in_bulk
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback, Forecaster, check_panel
 from forecast_kit.core.memory import peak_memory
+from forecast_kit.data.columns import positions
 from forecast_kit.data.covariates import CovariateEncoder
 from forecast_kit.data.future import future_values
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.data.windows import WindowReport, WindowSpec, gather
 from forecast_kit.errors import ArgumentError, NotFittedError
 from forecast_kit.models.composing import Stages, choose_head, choose_network, choose_transform

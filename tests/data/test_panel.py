@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast_kit import Panel, PanelSchema
+from forecast_kit.data.columns import positions
 from forecast_kit.data.future import future_values, split_future
-from forecast_kit.data.panel import positions
 from forecast_kit.errors import ArgumentError, ArtifactError, DataError, SchemaError, TimeIndexError, TooShortError
 
 Frame = pd.DataFrame
@@ -294,7 +294,7 @@ def test_split_names_series_that_would_be_left_empty() -> None:
     panel = Panel.from_frame(long(9, 3, 2), freq="D")
     with pytest.raises(TooShortError, match=r"2 series have 3 observations or fewer.*'b', 'c'"):
         panel.split(3)
-    with pytest.raises(ArgumentError, match="at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="at least 1; got 0"):
         panel.split(0)
 
 

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from forecast_kit.core.forecast import Forecast, level_column
+from forecast_kit.data.columns import positions
 from forecast_kit.data.frequency import wall_clock
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.evaluation.plots.frames import broken, choose, clock, freshest, levels_of, need, time_label
 from forecast_kit.evaluation.plots.style import (

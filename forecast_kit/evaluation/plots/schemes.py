@@ -13,8 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from forecast_kit.core.splits import Fold, RollingOrigin
+from forecast_kit.data.columns import positions
 from forecast_kit.data.frequency import show_stamps, wall_clock
-from forecast_kit.data.panel import Panel, positions
+from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.evaluation.plots.style import (
     Theme,

@@ -173,7 +173,10 @@ class ETS(LocalForecaster):
 class AutoETS(ETS):
     """Exponential smoothing of the form that suits each series best: `ETS` with every component `"auto"`.
 
-    Args: see `ETS`.
+    The arguments, attributes and errors are those of `ETS`.
+
+    Source: Hyndman, Koehler, Snyder and Grose, A state space framework for automatic forecasting using exponential
+    smoothing methods, International Journal of Forecasting 18, 2002; of their forms, those that `ETS` has.
 
     >>> from forecast_kit.data.datasets import load
     >>> panel = Panel.from_frame(*load("air_passengers"))
@@ -206,7 +209,8 @@ class HoltWinters(ETS):
     Args:
         seasonal: `"add"`, `"mul"`, or None for Holt's method without season.
         damped: whether the trend fades out: `b` counts `phi + ... + phi^h` times, not h times.
-        others: see `ETS`.
+
+    The other arguments, the attributes and the errors are those of `ETS`.
 
     Source: Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed.), 8.3.
 

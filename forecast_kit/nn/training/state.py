@@ -78,8 +78,7 @@ class Checkpoint:
         path: of the file; its folder is made.
         identity: what the training is of, by aspect, as JSON can hold it. A file with another is refused.
 
-    >>> import tempfile
-    >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp()) / "gru.npz", {"units": 8})
+    >>> checkpoint = Checkpoint(Path("gru.npz"), {"units": 8})
     >>> print(checkpoint.read())
     None
     >>> checkpoint.write(State(4, [np.zeros(2)], []))
@@ -141,10 +140,11 @@ class Checkpoint:
         return State(step, groups["w"], groups["o"], kept, curve, done)
 
     def remove(self) -> None:
-        """Removes the file, and its folder where nothing else is in it."""
+        """Removes the file, and its folder where nothing else is in it, but never the working directory."""
         self.path.unlink(missing_ok=True)
-        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
-            self.path.parent.rmdir()
+        folder = self.path.parent.resolve()
+        if folder != Path.cwd() and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _numbered(arrays: Mapping[str, np.ndarray], group: str) -> Arrays:
