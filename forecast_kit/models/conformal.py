@@ -94,8 +94,9 @@ class Conformal(Forecaster):
 
     Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Lei et al., Distribution-Free
     Predictive Inference for Regression, 2018; Stankeviciute, Alaa and van der Schaar, Conformal Time-Series
-    Forecasting, NeurIPS 2021 (steps); Romano, Patterson and Candès, Conformalized Quantile Regression, NeurIPS 2019, theorem 2 (each tail by itself),
-    scaled as in Sesia and Candès 2020; Gibbs and Candès, Adaptive Conformal Inference Under Distribution Shift, 2021.
+    Forecasting, NeurIPS 2021 (steps); Romano, Patterson and Candès, Conformalized Quantile Regression, NeurIPS 2019,
+    theorem 2 (each tail by itself), scaled as in Sesia and Candès 2020; Gibbs and Candès, Adaptive Conformal Inference
+    Under Distribution Shift, 2021.
 
     >>> from forecast_kit.data.datasets import load
     >>> panel = Panel.from_frame(*load("air_passengers"))
