@@ -54,8 +54,8 @@ FENCE = re.compile(
 MODULES = [
     "nn.cells", "nn.recurrent", "nn.heads", "nn.networks", "nn.blocks", "nn.attention", "nn.classification",
     "nn.training", "data.datasets", "data.transforms", "data.calendar", "data.regularize", "data.windows",
-    "data.sequences", "core.forecaster", "core.forecast", "core.arguments", "core.splits", "models.paths",
-    "evaluation.running", "evaluation.metrics", "evaluation.scoring", "evaluation.comparison",
+    "data.sequences", "data.future", "core.forecaster", "core.forecast", "core.arguments", "core.splits",
+    "models.paths", "evaluation.running", "evaluation.metrics", "evaluation.scoring", "evaluation.comparison",
     "evaluation.resampling", "evaluation.comparable", "evaluation.gate", "evaluation.search", "mlflow",
     "mlflow.spark", "jobs.config", "jobs.sections", "jobs.tasks", "jobs.batch", "jobs.asof", "jobs.reporting",
     "jobs.summary", "jobs.sources", "jobs.sinks", "errors",

@@ -46,6 +46,7 @@ MODULES = {
     ],
     "Data, in detail": [
         "data.datasets", "data.transforms", "data.calendar", "data.regularize", "data.windows", "data.sequences",
+        "data.future",
     ],
     "Forecasts and forecasters, in detail": ["core.forecaster", "core.forecast", "core.arguments", "core.splits",
                                              "models.paths"],

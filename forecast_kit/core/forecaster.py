@@ -17,6 +17,7 @@ from forecast_kit.core.extensions import import_named
 from forecast_kit.core.forecast import Forecast, Prediction, check_levels
 from forecast_kit.core.known import KNOWN, find_forecaster
 from forecast_kit.core.saving import ARRAYS, HISTORY, damage_told, new_folder, read_document, write_document
+from forecast_kit.data.encoding import check_kind
 from forecast_kit.data.future import future_values
 from forecast_kit.data.joining import join
 from forecast_kit.data.panel import Panel
@@ -101,7 +102,7 @@ class Forecaster(ABC):
 
     @abstractmethod
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
-        """The history's series over the steps ahead; `future` is `[N, H, K]`."""
+        """The history's series over the steps ahead; `future` is `[N, R, K]`, R the larger of H and `reach`."""
 
     @abstractmethod
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -122,6 +123,11 @@ class Forecaster(ABC):
     def reach(self) -> int | None:
         """The most steps ahead that `predict` takes; None where any number goes."""
         return None
+
+    @property
+    def uses_future(self) -> bool:
+        """Whether known-future covariates change its forecasts; one that does without need not be told them."""
+        return True
 
     @property
     def fit_report(self) -> str:
@@ -167,7 +173,8 @@ class Forecaster(ABC):
             levels: quantile probabilities, such as `(0.1, 0.9)`.
             history: new data to forecast from, without training, a panel or a frame with the
                 training columns; by default the end of the training data.
-            future: known-future covariates of the steps ahead, see `Panel.future_frame`.
+            future: known-future covariates of the steps ahead, see `Panel.future_frame`; of more steps, if they
+                are known, up to `reach`. Not needed where `uses_future` is False.
 
         Raises:
             NotFittedError: before `fit`, or without history.
@@ -183,7 +190,10 @@ class Forecaster(ABC):
         panel = self._history(history)
         steps = self._horizon(horizon)
         wanted = check_levels(levels)
-        done = self._predict(panel, steps, wanted, future_values(panel, future, steps))
+        ahead: Floats = np.full((len(panel), steps, len(panel.schema.future)), np.nan)
+        if future is not None or self.uses_future:
+            ahead = future_values(panel, future, steps, reach=self.reach)
+        done = self._predict(panel, steps, wanted, ahead)
         self._check_finite(panel, done.mean, done.quantiles)
         nothing = np.full(len(panel), "", dtype=np.str_)
         return Forecast(
@@ -329,12 +339,14 @@ class Forecaster(ABC):
                 )
             return self.history_
         if not isinstance(history, Panel):
-            return Panel.from_frame(history, self.schema_)
+            history = Panel.from_frame(history, self.schema_)
         assert self.schema_ is not None
         for role in ("freq", "past", "future", "static", "categorical", "calendar"):
             ours, theirs = getattr(self.schema_, role), getattr(history.schema, role)
             if ours != theirs:
                 raise ArgumentError(f"history has {role}={theirs!r}, but {self.name} was fitted with {role}={ours!r}")
+        for name, value in self.categories_.items():
+            check_kind(name, (value,), history.categories[name], "the history", "the training data")
         return history
 
     def _horizon(self, horizon: int | None) -> int:
@@ -342,6 +354,9 @@ class Forecaster(ABC):
         if steps is None:
             raise ArgumentError(f"{self.name} has no horizon of its own; call predict(horizon) with a number of steps")
         check_whole("horizon", steps)
+        if self.reach is not None and steps > self.reach:
+            raise ArgumentError(f"{self.name} was fitted for {self.reach} steps ahead, {steps} were asked for; fit it "
+                                f"with horizon={steps}, or ask for fewer")  # fmt: skip
         return int(steps)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -92,26 +93,90 @@ def _to_utc(column: pd.Series, schema: PanelSchema, ids: pd.Series) -> pd.Series
 
     Days, weeks and months begin at local midnight, which UTC would move about with daylight saving.
     """
-    if schema.timezone is not None and not isinstance(column.dtype, pd.DatetimeTZDtype):
-        if not is_subdaily(schema.freq):
-            return column
-        zone = schema.timezone
-        try:
-            # In a doubled hour the order of a series' rows tells which of the two is meant.
-            return column.groupby(ids, sort=False, group_keys=False).transform(
-                lambda stamps: stamps.dt.tz_localize(zone, ambiguous="infer").dt.tz_convert("UTC").dt.tz_localize(None)
-            )
-        except ValueError as error:
-            raise TimeIndexError(
-                f"column {schema.time_col!r} does not fit the wall clock of {zone}: {str(error).rstrip('.')}. In the "
-                f"hour that the clock skips there is no time; in the doubled one both halves must be there, in order. "
-                f"Stamps that are UTC must say so: df[{schema.time_col!r}].dt.tz_localize('UTC')"
-            ) from error
-    if not isinstance(column.dtype, pd.DatetimeTZDtype):
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return drop_zone(column, schema)
+    if schema.zone is None or not pd.api.types.is_datetime64_dtype(column):
         return column
+    zone = schema.zone
+    # In a doubled hour the order of a series' rows tells which of the two is meant.
+    return column.groupby(ids, sort=False, group_keys=False).transform(lambda stamps: _from_wall(stamps, zone, column))
+
+
+def _from_wall(stamps: pd.Series, zone: str, column: pd.Series) -> pd.Series:
+    """The stamps of one series, which is their name, from the wall clock of a zone to UTC."""
+    try:
+        return stamps.dt.tz_localize(zone, ambiguous="infer").dt.tz_convert("UTC").dt.tz_localize(None)
+    except ValueError:
+        first = np.ones(len(stamps), bool)
+        skipped = stamps[stamps.dt.tz_localize(zone, ambiguous=first, nonexistent="NaT").isna()]
+        doubled = stamps[stamps.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").isna()]
+    # Which of the two is meant is told where the stamps of the day go back once, to the beginning of the later hour.
+    days = [part for _, part in doubled.groupby(doubled.dt.normalize())]
+    unclear = [part.iloc[0] for part in days if (part.diff() <= pd.Timedelta(0)).sum() != 1]
+    if len(skipped) and not (unclear and unclear[0] < skipped.iloc[0]):
+        told = f"{skipped.iloc[0]}, which series {stamps.name!r} has, lies in the hour that it skips in spring"
+    else:
+        told = (f"it shows {[*unclear, *doubled][0]} twice in autumn, and series {stamps.name!r} does not tell which "
+                f"of the two it means; bring both, the earlier first")  # fmt: skip
+    # What pandas says is advice on its own arguments, which nobody can give here.
+    raise TimeIndexError(
+        f"column {column.name!r} does not fit the wall clock of {zone}: {told}. Stamps that are UTC must say so: "
+        f"df[{column.name!r}].dt.tz_localize('UTC')"
+    ) from None
+
+
+def drop_zone(column: pd.Series, schema: PanelSchema) -> pd.Series:
+    """Stamps that carry a zone as a panel counts them: UTC, or wall dates where a step is a day or more.
+
+    The wall is that of the schema's `timezone`, or, where none is stated, of the zone that the stamps carry, in which
+    they then must be at midnight: a database that gives every stamp in UTC tells nothing of whose days they are.
+
+    Args:
+        column: `[R]` stamps with a zone.
+        schema: its frequency and timezone.
+
+    Raises:
+        TimeIndexError: it cannot be told which days are meant.
+
+    >>> sent = pd.Series(pd.to_datetime(["2024-11-17T23:00Z"]))
+    >>> drop_zone(sent, PanelSchema(freq="D", timezone="Europe/Berlin"))[0]
+    Timestamp('2024-11-18 00:00:00')
+    """
     if is_subdaily(schema.freq):
         return column.dt.tz_convert("UTC").dt.tz_localize(None)
-    return column.dt.tz_localize(None)
+    carried = column.dt.tz
+    wall, off = _wall_dates(column, carried)
+    as_meant = f"drop the zone, df[{column.name!r}].dt.tz_localize(None), if the dates are meant as they stand there"
+    if schema.timezone is None:
+        if off is not None:
+            named = str(carried) if str(carried) in available_timezones() - {"UTC"} else None
+            whose = f"timezone={named!r}" if named else "the zone whose days they are, such as timezone='Europe/Berlin'"
+            raise TimeIndexError(
+                f"column {column.name!r} carries the zone {carried}, but is not at midnight there, such as {off}, and "
+                f"freq={schema.freq!r} counts whole days: state {whose}, or {as_meant}"
+            )
+        return wall
+    stated, late = _wall_dates(column, schema.timezone)
+    if late is not None and off is None:
+        raise TimeIndexError(
+            f"column {column.name!r} is at midnight in the zone that it carries, {carried}, but not in "
+            f"timezone={schema.timezone!r}, such as {late}: state the zone whose days they are, or {as_meant}"
+        )
+    return stated
+
+
+def _wall_dates(column: pd.Series, zone: Any) -> tuple[pd.Series, pd.Timestamp | None]:
+    """What the clock of a zone shows at stamps that carry one, and the first that begins no day there."""
+    there = column.dt.tz_convert(zone)
+    wall = there.dt.tz_localize(None)
+    days = wall.dt.normalize()
+    odd = wall != days
+    if not odd.any():
+        return wall, None
+    # Where the clock skips midnight itself, as in Santiago, a day begins an hour later.
+    begins = days[odd].dt.tz_localize(zone, ambiguous=np.ones(int(odd.sum()), bool), nonexistent="shift_forward")
+    off = there[odd][begins != there[odd]]
+    return (days, None) if off.empty else (wall, off.iloc[0])
 
 
 def check_ids(df: pd.DataFrame, schema: PanelSchema) -> tuple[Ints, np.ndarray]:
@@ -144,14 +209,23 @@ def numbers(df: pd.DataFrame, name: str) -> Floats:
     column = df[name]
     if column.dtype == np.float64:
         return column.to_numpy()  # the frame's own memory: pandas copies it when somebody writes to the frame
+    if pd.api.types.is_complex_dtype(column):
+        raise SchemaError(f"column {name!r} holds complex numbers ({column.dtype}), such as {column.iloc[0]}; a model "
+                          f"takes real ones: bring the real part, the imaginary part or the size")  # fmt: skip
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(np.float64, na_value=np.nan)
     parsed = pd.to_numeric(column, errors="coerce")
     bad = column[parsed.isna() & column.notna()]
-    examples = name_some(str(value) for value in bad.unique()) if len(bad) else repr(column.iloc[0])
+    as_text = [value for value in column.unique() if isinstance(value, str)]
+    if len(bad):
+        told = f"values that are no numbers: {name_some(str(value) for value in bad.unique())}"
+    elif as_text:
+        told = f"its numbers are stored as text, such as {as_text[0]!r}"
+    else:
+        told = f"it holds values such as {next(iter(column.dropna()), None)!r}"
     raise SchemaError(
-        f"column {name!r} must be numeric, but is {column.dtype}; values that are no numbers: {examples}. "
-        f"Convert it with pd.to_numeric, or name it in the schema's categorical"
+        f"column {name!r} must be numeric, but is {column.dtype}; {told}. Convert it with pd.to_numeric, or name it in "
+        f"the schema's categorical"
     )
 
 

@@ -19,13 +19,21 @@ Categories: TypeAlias = dict[str, tuple[Value, ...]]  # by column: what its code
 
 _TYPES: dict[str, type] = {"text": str, "integer": int, "boolean": bool}
 _KINDS: dict[str, Kind] = {"string": "text", "integer": "integer", "boolean": "boolean"}
+_OF_TYPE: dict[type, Kind] = {str: "text", int: "integer", bool: "boolean"}
+_MANY = {"text": "text", "integer": "whole numbers", "boolean": "booleans"}
+_CURES: dict[Kind, str] = {
+    "text": "convert it with .astype(str)", "integer": "convert it with .astype('Int64')",
+    "boolean": "bring True and False",
+}  # fmt: skip
+_EXACT = 2**53  # above it not every whole number is a float, and two of them may have become one
 
 
 class CategoryEncoder:
     """The code of each value of a column: 0 for what was never seen, 1 .. V for the vocabulary, in its order.
 
     Takes columns of text, whole numbers or booleans, in any of pandas' dtypes for them
-    (categorical ones too). A missing value (None, NaN, NA) is a category of its own, the last one,
+    (categorical ones too); whole numbers also as floats, which pandas makes of them where one is
+    missing. A missing value (None, NaN, NA) is a category of its own, the last one,
     if there was one at fit; otherwise it was never seen. The order of the rows does not matter.
 
     Args:
@@ -198,6 +206,38 @@ def read_categories(column: pd.Series) -> tuple[Floats, tuple[Value, ...]]:
     return place[codes], tuple(values[k] for k in order)
 
 
+def check_kind(name: str, known: tuple[Value, ...], found: tuple[Value, ...], where: str, before: str) -> None:
+    """Refuses categories of another kind than the known ones, which would all be taken for never seen.
+
+    Booleans and the numbers 0 and 1 may stand for each other.
+
+    Args:
+        name: of the column.
+        known: what it held before; None is of every kind.
+        found: what it holds now.
+        where, before: the frames of both, for the error.
+
+    Raises:
+        SchemaError: they are of two kinds.
+
+    >>> check_kind("promo", (0, 1), (True, None), "the future frame", "the history")
+    """
+    (known_kind, old), (kind, new) = (
+        next(((_OF_TYPE[type(value)], value) for value in values if value is not None), (None, None))
+        for values in (known, found)
+    )
+    if known_kind is None or kind is None or kind == known_kind:
+        return
+    if "text" in (kind, known_kind) or not {*known, *found} <= {0, 1, None}:
+        raise SchemaError(f"column {name!r} of {where} holds {_MANY[kind]}, such as {new!r}, but that of {before} "
+                          f"{_MANY[known_kind]}, such as {old!r}: {_CURES[known_kind]}")  # fmt: skip
+
+
+def _whole(values: list[Any]) -> bool:
+    """Whether numbers are whole ones, such as pandas makes floats where one of them is missing."""
+    return all(abs(value) <= _EXACT and value == int(value) for value in values)
+
+
 def _read(column: pd.Series) -> tuple[Kind | None, Ints, list[Any]]:
     """A column's kind, each row's place among its distinct values (-1 where missing), and these values.
 
@@ -209,13 +249,15 @@ def _read(column: pd.Series) -> tuple[Kind | None, Ints, list[Any]]:
     found = infer_dtype(column[rows >= 0] if column.dtype == object else plain)
     if not len(plain):
         return None, rows.astype(np.int64), []
+    if found in ("floating", "mixed-integer-float") and _whole(plain.tolist()):
+        found = "integer"
     if found not in _KINDS:
         shown = name_some(plain[:5].tolist())
         if found in ("floating", "mixed-integer-float", "decimal", "complex"):
             raise SchemaError(
                 f"column {column.name!r} is numeric already ({column.dtype}, such as {shown}): use it as it is, "
-                f"without encoding. If its numbers are codes, made fractional by missing values, convert them first "
-                f"with .astype('Int64')"
+                f"without encoding, and leave it out of the schema's categorical. Numbers that are codes are whole "
+                f"ones: convert them with .astype('Int64')"
             )
         if found in ("datetime64", "datetime", "date"):
             raise SchemaError(f"column {column.name!r} holds times, such as {shown}; categories are text, whole "

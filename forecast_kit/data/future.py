@@ -8,19 +8,38 @@ import numpy as np
 import pandas as pd
 
 from forecast_kit.data import columns as cols
-from forecast_kit.data.encoding import Value
+from forecast_kit.data.encoding import Value, check_kind
 from forecast_kit.data.frequency import show_stamps
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import DataError, SchemaError, TimeIndexError, name_some
 from forecast_kit.typing import Bools, Floats
 
+__all__ = ["split_future"]
+
 
 def split_future(df: Any, schema: PanelSchema) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """The rows up to each series' last target, and the rows after it that carry known-future covariates.
 
     One frame may hold both: history with `y`, then rows whose `y` is empty and whose covariates are
-    known. The second frame is None where the schema has no future covariates or no such rows.
+    known. The first is for `Panel.from_frame`, the second for `predict(future=...)`; it is None where the
+    schema has no future covariates or no such rows.
+
+    Args:
+        df: long frame, as `Panel.from_frame` takes it.
+        schema: its columns, known-future covariates among them.
+
+    Raises:
+        SchemaError: columns are missing.
+        DataError: the frame has no rows.
+
+    >>> shop = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 3, 4], "y": [5.0, 9.0, None, None], "promo": [0, 1, 0, 1]})
+    >>> schema = PanelSchema(freq=1, future=["promo"])
+    >>> history, ahead = split_future(shop, schema)
+    >>> history["ds"].tolist(), ahead["ds"].tolist()
+    ([1, 2], [3, 4])
+    >>> Panel.from_frame(history, schema)
+    Panel(1 series, 2 rows, freq=1, 1 .. 2)
     """
     df = cols.plain_frame(df)
     cols.check_columns(df, schema)
@@ -32,40 +51,53 @@ def split_future(df: Any, schema: PanelSchema) -> tuple[pd.DataFrame, pd.DataFra
     return df[~ahead], (df[ahead] if ahead.any() else None)
 
 
-def future_values(panel: Panel, future: Any, horizon: int) -> Floats:
-    """`[N, H, K]` the known-future covariates of the steps to come.
+def future_values(panel: Panel, future: Any, horizon: int, *, reach: int | None = None) -> Floats:
+    """`[N, R, K]` the known-future covariates of the steps to come, R the larger of horizon and reach.
+
+    What is known after the horizon is told too: a network that looks at several steps at once forecasts the first ones
+    alike, however many are asked for. From where a series' covariates are no longer known, the last ones are repeated.
 
     Args:
         panel: the history.
         future: a frame as `panel.future_frame` gives it, filled (more rows do no harm), or the values
-            themselves, categories as codes; None where the schema has no future covariates.
-        horizon: steps to come.
+            themselves `[N, H or more, K]`, categories as codes; None where the schema has no future covariates.
+        horizon: steps to come, H, that must be known.
+        reach: steps that are of use; by default the horizon.
 
     Raises:
         SchemaError, DataError: the frame is missing, or lacks columns, rows or values.
     """
-    names = panel.schema.future
-    shape = (len(panel), horizon, len(names))
+    names, steps = panel.schema.future, max(horizon, reach or 0)
     if not names:
-        return np.empty(shape)
+        return np.empty((len(panel), steps, 0))
     if future is None:
         raise SchemaError(
             f"the known-future covariates {name_some(names)} are needed for the next {horizon} steps; "
             f"fill the frame that panel.future_frame({horizon}) gives, and pass it as future="
         )
     if isinstance(future, np.ndarray):
-        if future.shape != shape:
-            raise SchemaError(f"future values must have shape {shape} (series, horizon, covariate), "
-                              f"got {future.shape}")  # fmt: skip
-        return future
-    values = known_ahead(panel, future, horizon)
+        if future.ndim != 3 or future.shape[::2] != (len(panel), len(names)) or future.shape[1] < horizon:
+            raise SchemaError(f"future values must have shape {(len(panel), horizon, len(names))} (series, horizon, "
+                              f"covariate), got {future.shape}")  # fmt: skip
+        return _repeat_last(future[:, :steps], horizon, steps)
+    values = known_ahead(panel, future, steps)
     for k, name in enumerate(names):
-        bad = ~np.isfinite(values[:, :, k])
+        bad = ~np.isfinite(values[:, :horizon, k])
         if bad.any():
             raise DataError(
                 f"the future frame lacks {int(bad.sum())} values of {name!r}: {_first_places(panel, bad, horizon)}"
             )
-    return values
+    return _repeat_last(values, horizon, steps)
+
+
+def _repeat_last(values: Floats, least: int, steps: int) -> Floats:
+    """`[N, steps, K]` the values `[N, S, K]` as far as all of a row are known, and at least so far; then that row."""
+    if values.shape[1] == steps == least:
+        return values
+    unknown: Bools = ~np.asarray(np.isfinite(values[:, least:]).all(axis=2), bool)
+    known = least + np.where(unknown.any(axis=1), unknown.argmax(axis=1), unknown.shape[1])
+    at = np.minimum(np.arange(steps), known[:, None] - 1)
+    return np.take_along_axis(values, at[:, :, None], axis=1)
 
 
 def known_ahead(panel: Panel, future: Any, horizon: int) -> Floats:
@@ -96,6 +128,7 @@ def known_ahead(panel: Panel, future: Any, horizon: int) -> Floats:
     values[series, lead], found = cols.covariates(future.iloc[rows], names, panel.schema)
     for k, name in enumerate(names):
         if name in found:
+            check_kind(name, panel.categories[name], found[name], "the future frame", "the history")
             values[:, :, k] = _recode(values[:, :, k], found[name], panel.categories[name])
     return values
 

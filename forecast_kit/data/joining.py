@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from forecast_kit.data.columns import positions
-from forecast_kit.data.encoding import Categories
+from forecast_kit.data.encoding import Categories, check_kind
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import TimeIndexError, name_some
 from forecast_kit.typing import Bools, Floats
@@ -23,6 +23,7 @@ def join(panel: Panel, later: Panel) -> Panel:
 
     Raises:
         TimeIndexError: a series would have a hole between the two, or end before its known rows do.
+        SchemaError: categories are of another kind than the known ones.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"unique_id": "a", "ds": range(4), "y": [1.0, 2, 3, 4]})
@@ -95,6 +96,7 @@ def _recoded(panel: Panel, later: Panel) -> tuple[Panel, Categories]:
     roles = ((panel.schema.past, past), (panel.schema.future, future), (panel.schema.static, static))
     for name, values in panel.categories.items():
         theirs = later.categories[name]
+        check_kind(name, values, theirs, "the new rows", "the known ones")
         known = list(dict.fromkeys([*values, *theirs]))
         categories[name] = tuple(known)
         code: Floats = np.array([known.index(value) for value in theirs], np.float64)

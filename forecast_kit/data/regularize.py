@@ -209,12 +209,23 @@ def _duplicates(rows: _Long) -> _Long:
         return rows.keep(first)
     if policy == "last":
         return rows.keep(np.concatenate([first[1:], [len(again)]]) - 1)
-    count = np.diff(np.concatenate([first, [len(again)]]))
-    y, x = np.add.reduceat(rows.y, first), np.add.reduceat(rows.x, first, axis=0) / count[:, None]
+    y, count = _sum_known(rows.y, first)
+    y = y / count if policy == "mean" else y
+    x = np.divide(*_sum_known(rows.x, first))
+    ends = np.concatenate([first[1:], [len(again)]])
     for k, name in enumerate(rows.covariates):
         if name in rows.categories:  # they have no mean: the first one counts
-            x[:, k] = rows.x[first, k]
-    return replace(rows.keep(first), y=y / count if policy == "mean" else y, x=x)
+            known = _first_known(np.isnan(rows.x[:, k]), np.concatenate([first, ends[-1:]]))
+            x[:, k] = rows.x[np.where(known < ends, known, first), k]
+    return replace(rows.keep(first), y=y, x=x)
+
+
+def _sum_known(values: Floats, first: Ints) -> tuple[Floats, Floats]:
+    """The sums from each first row to the next, and of how many values; empty ones are left out, NaN where all are."""
+    empty = np.isnan(values)
+    count = np.add.reduceat(np.where(empty, 0.0, 1.0), first)
+    count[count == 0] = np.nan
+    return np.where(np.isnan(count), np.nan, np.add.reduceat(np.where(empty, 0.0, values), first)), count
 
 
 def _infinite(rows: _Long) -> _Long:
@@ -278,7 +289,15 @@ def _fill_target(rows: _Long, indptr: Ints, owner: Ints, y: Floats, missing: Boo
     if not missing.any():
         return y, ~missing
     verb = {"mask": "masked", "zero": "set to 0", "ffill": "filled forward", "interpolate": "interpolated"}[policy]
-    rows.repairs[f"missing targets {verb}"] = (rows.ids, owner[missing])
+    # After the last value there may be rows that were meant for the future: they are not among the gaps.
+    late = np.arange(len(y)) > _last_known(missing, indptr)[owner]
+    late_verb = "carried forward" if policy == "interpolate" else verb
+    for why, at in (
+        (f"missing targets {verb}", missing & ~late),
+        (f"missing targets after the last one {late_verb}", late),
+    ):
+        if at.any():
+            rows.repairs[why] = (rows.ids, owner[at])
     if policy == "zero":
         return np.where(missing, 0.0, y), np.ones(len(y), bool)
     index = np.arange(len(y))
@@ -322,6 +341,11 @@ def _first_known(missing: Bools, indptr: Ints) -> Ints:
     """`[N]` the row of each series' first value; its end where it has none."""
     first = np.minimum.reduceat(np.where(missing, len(missing), np.arange(len(missing))), indptr[:-1])
     return np.minimum(first, indptr[1:])
+
+
+def _last_known(missing: Bools, indptr: Ints) -> Ints:
+    """`[N]` the row of each series' last value."""
+    return np.maximum.reduceat(np.where(missing, -1, np.arange(len(missing))), indptr[:-1])
 
 
 def _spread(values: Floats, at: Ints, size: int) -> Floats:

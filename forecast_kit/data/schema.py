@@ -31,8 +31,8 @@ class PanelSchema:
             `("hour", "week:3", "holiday:US")`; see `forecast_kit.data.calendar`. Where `timezone` is
             stated they tell the clock on the wall.
         duplicates: what several rows of one series and stamp mean. `"error"` refuses them; `"first"` and
-            `"last"` keep one in the order given; `"mean"` and `"sum"` combine the targets (covariates
-            are averaged).
+            `"last"` keep one in the order given, also where its target is empty; `"mean"` and `"sum"` combine
+            the targets that are not empty (covariates are averaged, of a category the first counts).
         gaps: what a missing target means, whether its row is absent or its value empty. `"error"`
             refuses it. `"mask"` marks it unobserved: forecasters carry the last observed value there,
             networks see that it is not real, losses and metrics leave it out. `"zero"`, `"ffill"` and
@@ -47,8 +47,10 @@ class PanelSchema:
         timezone: the zone whose wall clock stamps without a zone show, such as `"Europe/Berlin"`. Stamps
             of hours or less become UTC, so that every step is equally long: the hour that the clock
             skips in spring is no gap, and the one it shows twice in autumn no duplicate. Stamps that
-            carry a zone need no statement. Days and longer steps keep the date on the wall. Frames
-            that come back have stamps in this zone; without a statement they are UTC, without a zone.
+            carry a zone need no statement. Days and longer steps become dates, without a zone: of stamps
+            that carry one what the clock on the wall of this zone shows; without a statement they must be
+            at midnight in the zone that they carry. Frames of shorter steps that come back have stamps in
+            this zone; without a statement they are UTC, without a zone.
         id_col, time_col, target_col: the names of the three columns that every panel has.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.pointwise import BoxCox, Log1p, MeanAbs, MinMax, Robust, Standard
@@ -36,8 +36,8 @@ class Pipeline(Stage):
     `Difference` after a curve still gives ordered quantiles, and the mean's bias of a curve stays.
 
     Args:
-        stages: stages, or what `make_stage` takes: `["log1p", {"stage": "difference", "lag": 24}]`. They
-            stay unfitted, clones are fitted.
+        stages: stages, or what `make_stage` takes: `["log1p", {"stage": "difference", "lag": 24}]`, and
+            transformers of scikit-learn such as `MinMaxScaler()`. They stay unfitted, clones are fitted.
 
     Raises:
         ArgumentError: a stage is unknown or its arguments are wrong.
@@ -52,7 +52,7 @@ class Pipeline(Stage):
     name = "pipeline"
     stages_: tuple[Stage, ...] = ()
 
-    def __init__(self, stages: Sequence[Stage | Mapping[str, Any] | str]) -> None:
+    def __init__(self, stages: Sequence[BaseEstimator | Mapping[str, Any] | str]) -> None:
         self.stages = stages
 
     def check(self) -> None:
@@ -123,26 +123,31 @@ _STAGES: dict[str, Callable[..., Stage]] = {
 } | {Sklearn.name: sklearn_stage}
 
 
-def make_stage(spec: Stage | Mapping[str, Any] | str) -> Stage:
-    """The stage that a configuration names, not fitted; a stage as it is.
+def make_stage(spec: BaseEstimator | Mapping[str, Any] | str) -> Stage:
+    """The stage that a configuration names, not fitted; a stage as it is, a transformer of scikit-learn as a stage.
 
     Args:
         spec: `"log1p"`, or `{"stage": "difference", "lag": 24}`: the name, and the arguments. A
             transformer of `sklearn.preprocessing` is named by its class:
-            `{"stage": "sklearn", "transformer": "PowerTransformer", "params": {"standardize": false}}`.
+            `{"stage": "sklearn", "transformer": "PowerTransformer", "params": {"standardize": false}}`;
+            in Python its instance will do, see `Sklearn`.
 
     Raises:
-        ArgumentError: the name or an argument is unknown.
+        ArgumentError: the name or an argument is unknown, or a transformer has no inverse.
 
     >>> make_stage({"stage": "difference", "lag": 24})
     Difference(lag=24)
     """
     if isinstance(spec, Stage):
         return spec
+    if hasattr(spec, "fit") and not isinstance(spec, type):
+        stage = Sklearn(spec)
+        stage.check()
+        return stage
     known = ", ".join(_STAGES)
     if not isinstance(spec, str | Mapping) or (isinstance(spec, Mapping) and "stage" not in spec):
-        raise ArgumentError(f"a stage is named by text or by a mapping with the key 'stage', got {spec!r}; "
-                            f"known are {known}")  # fmt: skip
+        raise ArgumentError(f"a stage is named by text or by a mapping with the key 'stage', got {spec!r}; known are "
+                            f"{known}, and instances of scikit-learn's transformers")  # fmt: skip
     arguments = {} if isinstance(spec, str) else {key: value for key, value in spec.items() if key != "stage"}
     name = spec if isinstance(spec, str) else spec["stage"]
     if not isinstance(name, str) or name not in _STAGES:

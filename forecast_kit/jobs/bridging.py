@@ -14,7 +14,7 @@ from forecast_kit.data.future import known_ahead
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import DataError
 from forecast_kit.jobs.isolating import isolate
-from forecast_kit.typing import Floats, Ints
+from forecast_kit.typing import Bools, Floats, Ints
 
 
 def append_rows(panel: Panel, rows: Ints, y: Floats, future: Floats) -> Panel:
@@ -124,11 +124,11 @@ def forecast_after(
         late: `[N]` the missing steps of each.
         horizon: H, the steps after them.
         levels: quantile levels.
-        future: `[N, S, K]` the known-future covariates, of `late + H` steps at least.
+        future: `[N, S, K]` the known-future covariates, of `late + H` steps at least, NaN where they are not known.
     """
-    steps = int(late.max()) + horizon
+    steps, future = int(late.max()) + horizon, _filled(future)
     if forecaster.reach is None or forecaster.reach >= steps:
-        done = forecaster.predict(steps, levels=levels, history=panel, future=_filled(future, late + horizon, steps))
+        done = forecaster.predict(steps, levels=levels, history=panel, future=future)
         at = late[:, None] + np.arange(horizon)
         return replace(
             done, ds=np.take_along_axis(done.ds, at, axis=1), mean=np.take_along_axis(done.mean, at, axis=1),
@@ -138,13 +138,14 @@ def forecast_after(
     while left.any():
         who = np.flatnonzero(left)
         piece = min(forecaster.reach, int(left.max()))
-        ahead = _filled(steps_from(future, late - left, piece)[who], left[who] + horizon, piece)
+        ahead = steps_from(future, late - left, forecaster.reach)[who]
         y = np.zeros((len(panel), piece))
         y[who] = forecaster.predict(piece, history=panel.take(panel.ids[who]), future=ahead).mean
         rows = np.minimum(left, piece)
         panel = append_rows(panel, rows, y, steps_from(future, late - left, piece))
         left -= rows
-    return forecaster.predict(horizon, levels=levels, history=panel, future=steps_from(future, late, horizon))
+    ahead = steps_from(future, late, max(horizon, forecaster.reach))
+    return forecaster.predict(horizon, levels=levels, history=panel, future=ahead)
 
 
 def steps_from(values: Floats, first: Ints, steps: int) -> Floats:
@@ -153,7 +154,9 @@ def steps_from(values: Floats, first: Ints, steps: int) -> Floats:
     return np.take_along_axis(values, at[:, :, None], axis=1)
 
 
-def _filled(values: Floats, known: Ints, steps: int) -> Floats:
-    """`[N, steps, K]` the first steps, those after the first `known` ones, which nobody asked for, like the last."""
-    at = np.minimum(np.arange(steps), known[:, None] - 1)
+def _filled(values: Floats) -> Floats:
+    """The values `[N, S, K]`, from the first step that is not known on like the last one that is."""
+    unknown: Bools = ~np.asarray(np.isfinite(values).all(axis=2), bool)
+    known = np.where(unknown.any(axis=1), unknown.argmax(axis=1), values.shape[1])
+    at = np.minimum(np.arange(values.shape[1]), np.maximum(known, 1)[:, None] - 1)
     return np.take_along_axis(values, at[:, :, None], axis=1)

@@ -288,16 +288,16 @@ def _by_model(
         whole: to write into.
         at: `[N]` where in it the series stand.
     """
-    observed, horizon = panel, rules.horizon
-    values, errors = known_steps(panel, future, int(late.max()) + horizon)
+    observed, horizon, reach = panel, rules.horizon, forecaster.reach
+    of_use = max(horizon, reach or 0)
+    values, errors = known_steps(panel, future, int(late.max()) + of_use)
     values = carry_over(panel, values, late)
     why = unknown_covariates(panel, values, late + horizon) | {k: one_line(error) for k, error in errors.items()}
     if panel.schema.gaps == "zero" and late.any():
         panel = append_rows(panel, late, np.zeros(values.shape[:2]), values)
-        values, late = steps_from(values, late, horizon), np.zeros_like(late)
+        values, late = steps_from(values, late, of_use), np.zeros_like(late)
     ready = np.array([k not in why for k in range(len(panel))], bool)
     # A series is treated alike whatever the others are: on time, within reach, or to be bridged.
-    reach = forecaster.reach
     far = late + horizon > reach if reach is not None else np.zeros(len(panel), bool)
     for group in map(np.flatnonzero, (ready & (late == 0), ready & (late > 0) & ~far, ready & (late > 0) & far)):
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype, is_bool_dtype, is_integer_dtype, is_object_dtype
 
-from forecast_kit.data.columns import numbers, plain_frame
+from forecast_kit.data.columns import drop_zone, numbers, plain_frame
 from forecast_kit.data.frequency import is_subdaily
 from forecast_kit.data.schema import PanelSchema
 from forecast_kit.data.sources import read_stamps
@@ -22,7 +22,7 @@ _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
 def tidied(portions: Iterable[tuple[str, pd.DataFrame]], schema: PanelSchema) -> Iterator[pd.DataFrame]:
     """The portions with ids of text or `int64`, stamps of `datetime64[us]` or `int64`, and numbers of `float64`.
 
-    Stamps with a zone become UTC where steps are shorter than a day, and else keep their date on the wall.
+    Stamps with a zone become UTC where steps are shorter than a day, and else dates on the wall, see `drop_zone`.
 
     Args:
         portions: where the rows are from, and the rows.
@@ -98,9 +98,8 @@ def _stamps(column: pd.Series, schema: PanelSchema, where: str) -> pd.Series:
     if not pd.api.types.is_datetime64_any_dtype(column) and infer_dtype(column) in _DATES:
         column = read_stamps(column, where)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return (column.dt.tz_convert("UTC") if is_subdaily(schema.freq) else column.dt.tz_localize(None)).dt.as_unit(
-            "us"
-        )
+        # Of hours the zone stays told: without it they would be taken for those of the schema's wall clock.
+        return (column.dt.tz_convert("UTC") if is_subdaily(schema.freq) else drop_zone(column, schema)).dt.as_unit("us")
     return column.dt.as_unit("us") if pd.api.types.is_datetime64_dtype(column.dtype) else column
 
 

@@ -81,6 +81,11 @@ class Adjusted(Forecaster):
         return None if self.inner_ is None else self.inner_.reach
 
     @property
+    def uses_future(self) -> bool:
+        """Whether they change those of the forecaster inside."""
+        return self.inner_ is None or self.inner_.uses_future
+
+    @property
     def fit_report(self) -> str:
         """That of the forecaster inside."""
         return "" if self.inner_ is None else self.inner_.fit_report

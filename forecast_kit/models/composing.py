@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
-from forecast_kit.data.stages import Stage
-from forecast_kit.data.transforms import Pipeline
+from sklearn.base import BaseEstimator
+
+from forecast_kit.data.transforms import Pipeline, make_stage
 from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.nn.heads import Head, make_head
 from forecast_kit.nn.networks import Network, make_network
 
-Stages = Stage | str | Mapping[str, Any] | Sequence[Stage | str | Mapping[str, Any]]
+# Stages, and transformers of scikit-learn, which are estimators likewise.
+Stages: TypeAlias = BaseEstimator | str | Mapping[str, Any] | Sequence[BaseEstimator | str | Mapping[str, Any]]
 
 
 def choose_head(head: str | Mapping[str, Any], levels: Sequence[float]) -> Head:
@@ -35,6 +37,21 @@ def choose_network(network: Network | str | Mapping[str, Any], head: Head) -> Ne
     return made if told or head.support == "real" else replace(made, normalize="mean")
 
 
+def as_stages(stages: Stages | None) -> Stages | None:
+    """The stages as given, but a transformer of scikit-learn as a stage, which can be described and saved.
+
+    Raises:
+        ArgumentError: it has no inverse, or is a class.
+
+    >>> from sklearn.preprocessing import MinMaxScaler
+    >>> as_stages(["log1p", MinMaxScaler()])
+    ['log1p', Sklearn(transformer=MinMaxScaler())]
+    """
+    if isinstance(stages, list | tuple):
+        return [make_stage(one) if hasattr(one, "fit") else one for one in stages]
+    return make_stage(stages) if hasattr(stages, "fit") else stages
+
+
 def choose_transform(stages: Stages | None, head: Head) -> Pipeline:
     """The pipeline of these stages; of None, what suits the head.
 
@@ -43,7 +60,7 @@ def choose_transform(stages: Stages | None, head: Head) -> Pipeline:
     """
     if stages is None:
         stages = "standard" if head.support == "real" else ()
-    pipeline = Pipeline([stages] if isinstance(stages, Stage | str | Mapping) else stages)
+    pipeline = Pipeline([stages] if isinstance(stages, BaseEstimator | str | Mapping) else stages)
     pipeline.check()
     named = [] if head.support == "real" else [stage["stage"] for stage in pipeline.describe()["stages"]]
     shifting = [name for name in named if name != "mean_abs"]

@@ -159,6 +159,11 @@ class Conformal(Forecaster):
         return len(self.offsets_)
 
     @property
+    def uses_future(self) -> bool:
+        """Whether they change those of the forecaster."""
+        return (self.base_ or self.base).uses_future
+
+    @property
     def fit_report(self) -> str:
         """What was calibrated on what, then the forecaster's report."""
         theirs = self.base_.fit_report if self.base_ is not None else ""
@@ -303,11 +308,6 @@ class Conformal(Forecaster):
 
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         assert self.base_ is not None  # predict has checked that we are fitted
-        if horizon > len(self.offsets_):
-            raise ArgumentError(
-                f"{self.name} was calibrated for {len(self.offsets_)} steps ahead, {horizon} were asked for; fit it "
-                f"with horizon={horizon}, or ask for fewer"
-            )
         low, high = self.levels_[0], self.levels_[-1]
         outside = [q for q in levels if not low <= q <= high]
         asked = sorted({*self.levels_.tolist(), *outside}) if self.method == "cqr" and levels else []

@@ -55,6 +55,11 @@ class Deployed(Forecaster):
         """The inner forecaster's."""
         return self.forecaster.reach
 
+    @property
+    def uses_future(self) -> bool:
+        """The inner forecaster's."""
+        return self.forecaster.uses_future
+
     def describe(self) -> dict[str, Any]:
         """The recipe and the label: what was learned cannot be told in JSON."""
         return {"recipe": self.forecaster.describe(), "label": self.label}

@@ -123,6 +123,11 @@ class Ensemble(Forecaster):
         return min((steps for member in self.members_.values() if (steps := member.reach) is not None), default=None)
 
     @property
+    def uses_future(self) -> bool:
+        """Whether they change those of any member."""
+        return any(member.uses_future for member in self.members_.values())
+
+    @property
     def fit_report(self) -> str:
         """The members' reports, each after its name."""
         reports = {name: member.fit_report for name, member in self.members_.items()}

@@ -60,6 +60,7 @@ def prepare(
     transform: Pipeline,
     training: TrainingSpec,
     *,
+    head: Head,
     covariates: CovariateEncoder | None = None,
     ids: np.ndarray | None = None,
 ) -> Prepared:
@@ -70,14 +71,19 @@ def prepare(
         windows: the shape of the windows to train on.
         transform: not fitted.
         training: batch size and seed.
+        head: of the network; it says which targets there may be.
         covariates: an encoder from an earlier training; by default a new one is fitted.
         ids: of the series that the network knows by number; None for a network that does not ask.
 
     Raises:
         TooShortError, DataError: there is no window to train on, or none to judge by.
+        DataError: a target, transformed, is none that the head can have.
     """
     train, spec = parts.train, windows
     transformed = transform.fit(train).transform(train)
+    whole = transformed if parts.whole is train else transform.transform(parts.whole)
+    check_targets(whole, head)  # first, for it names every series where the end of each is held out
+    check_targets(transformed, head)
     index = WindowIndex(transformed, spec)
     encoder = CovariateEncoder().fit(train) if covariates is None else covariates
     loader = WindowLoader(
@@ -88,20 +94,19 @@ def prepare(
     shapes = Shapes(
         spec.input_length, spec.horizon, train.season_length, **asdict(encoder.sizes(train)), series=len(known)
     )
-    held = _held_windows(parts, spec, transform, encoder, ids)
+    held = _held_windows(parts, spec, whole, encoder, ids)
     return Prepared(
         transform, encoder, known, shapes, loader, held, index.report(), parts.report(spec.horizon, spec.stride)
     )
 
 
 def _held_windows(
-    parts: Parts, spec: WindowSpec, transform: Pipeline, encoder: CovariateEncoder, ids: np.ndarray | None
+    parts: Parts, spec: WindowSpec, whole: Panel, encoder: CovariateEncoder, ids: np.ndarray | None
 ) -> tuple[Example, ...]:
-    """The windows to judge by, in batches; none where nothing is held out."""
+    """The windows to judge by, in batches; none where nothing is held out. `whole` is the parts' own, transformed."""
     series, origin = parts.windows(spec.horizon, spec.stride)
     if not len(series):
         return ()
-    whole = transform.transform(parts.whole)
     encoded, y, calendar = encoder.transform(whole), whole.y.astype(np.float32), encoder.calendar(parts.whole, 0)
     numbers = _numbers(ids, parts.whole)
     batches = tuple(
@@ -112,6 +117,33 @@ def _held_windows(
     if not any(weight.any() for _, _, weight in batches):
         raise DataError("no target was observed in what is held out for validation; hold out more, or nothing")
     return batches
+
+
+def check_targets(panel: Panel, head: Head) -> None:
+    """Refuses observed targets that the head cannot have: its loss would be that of others, and spoil all series.
+
+    Args:
+        panel: transformed.
+        head: see `Head.admits`.
+
+    Raises:
+        DataError: there are some; it names the series.
+    """
+    bad = panel.observed & ~head.admits(panel.y)
+    if not bad.any():
+        return
+    counts, rows = (np.add.reduceat(x, panel.indptr[:-1], dtype=np.int64) for x in (bad, panel.observed))
+    at = np.flatnonzero(counts)
+    some = ", ".join(f"{panel.ids[k : k + 1].tolist()[0]!r} ({counts[k]:,} of {rows[k]:,})" for k in at[:5])
+    more = f" and {len(at) - 5:,} more" if len(at) > 5 else ""
+    negative = bool((panel.y[bad] < 0.0).any())
+    cure = ("head='quantile' or 'student_t'" if negative else
+            "head='negative_binomial' for counts, or head='quantile' with transform=['log1p', 'standard']")  # fmt: skip
+    raise DataError(
+        f"{type(head).__name__} needs targets {'above 0' if head.support == 'positive' else 'of 0 and above'}; "
+        f"{len(at):,} of {len(panel):,} series have {'some below 0' if negative else 'zeros'}: {some}{more}. "
+        f"Take {cure}; or drop these series"
+    )
 
 
 def usual_input_length(season_length: int, horizon: int) -> int:
@@ -286,22 +318,6 @@ def checkpoints(
         "forecaster": {**forecaster, "training": training},
     }  # fmt: skip
     return {name: Checkpoint(folder / f"{name}.npz", identity) for name in ("first", "again")}
-
-
-def encode_future(encoder: CovariateEncoder, future: Floats, panel: Panel, horizon: int) -> np.ndarray:
-    """`[N, H, K]` known-future covariates as a network of that horizon sees them, which may be longer than theirs.
-
-    Args:
-        encoder: fitted.
-        future: `[N, h, K]` of the steps that were asked for; after them the last one is repeated.
-        panel: the series.
-        horizon: H, at least h.
-    """
-    missing = horizon - future.shape[1]
-    padded = np.pad(future, ((0, 0), (0, missing), (0, 0)), mode="edge") if missing and future.size else future
-    if not future.size:
-        padded = np.empty((len(panel), horizon, future.shape[2]))
-    return encoder.transform_future(padded, panel)
 
 
 T = TypeVar("T", TrainingSpec, WindowSpec)

@@ -74,6 +74,11 @@ class LocalForecaster(Forecaster):
         """Means `[N, H]` and quantiles `[N, H, Q]` of the steps ahead, `future` is `[N, H, K]`."""
 
     @property
+    def uses_future(self) -> bool:
+        """False: the history is all, but for those with a regression in them."""
+        return False
+
+    @property
     def context_length(self) -> int:
         """A season: the states hold the rest of the past; the rows serve series that fell back."""
         return self.season_length_
@@ -88,10 +93,11 @@ class LocalForecaster(Forecaster):
         self.states_ = {key: blank(values, failed) for key, values in states.items()}
         self.ids_, self.cutoff_ = panel.ids, panel.axis.stamps(panel.last)
         self.deviation_ = seasonal_deviation(panel, self.season_length_)
-        for reason in np.unique(self.reasons_[failed]).tolist():
-            names = self.ids_[self.reasons_ == reason].tolist()
-            logger.warning("%s: %d series get the seasonal naive forecast (%s): %s",
-                           self.name, len(names), reason, name_some(names))  # fmt: skip
+        instead, _ = short_of_season(panel, self.season_length_, "SeasonalNaive")
+        for reason, fallback in sorted({*zip(self.reasons_[failed].tolist(), instead[failed].tolist(), strict=True)}):
+            names = self.ids_[(self.reasons_ == reason) & (instead == fallback)].tolist()
+            logger.warning("%s: %d series get the forecast of %s (%s): %s",
+                           self.name, len(names), fallback, reason, name_some(names))  # fmt: skip
 
     def _predict(self, history: Panel, horizon: int, levels: tuple[float, ...], future: Floats) -> Prediction:
         at = self._places(history)

@@ -77,6 +77,11 @@ class FromHistory(Forecaster):
         self.ids_: np.ndarray = np.empty(0, np.str_)
         self.learned_: dict[str, Floats] = {}
 
+    @property
+    def uses_future(self) -> bool:
+        """False: the history is all."""
+        return False
+
     @abstractmethod
     def _learn(self, panel: Panel) -> dict[str, Floats]:
         """Numbers of each series, `[N]` each; `deviation` is the standard deviation of a one-step error."""

@@ -22,13 +22,12 @@ from forecast_kit.data.future import future_values
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.windows import WindowReport, WindowSpec, gather
 from forecast_kit.errors import ArgumentError, NotFittedError
-from forecast_kit.models.composing import Stages, choose_head, choose_network, choose_transform
+from forecast_kit.models.composing import Stages, as_stages, choose_head, choose_network, choose_transform
 from forecast_kit.models.fitting import (
     Learned,
     Prepared,
     as_spec,
     checkpoints,
-    encode_future,
     learn,
     prepare,
     season_before,
@@ -67,7 +66,8 @@ class NeuralForecaster(Forecaster):
         levels: quantile probabilities for the quantile head to learn. 0.5 is added if it is missing.
             Other heads have no use for them.
         transform: the stages of a `forecast_kit.data.transforms.Pipeline`, or a single one, such as
-            `["log1p", "standard"]` or `{"stage": "boxcox", "lam": 0.5}`; `()` for none. By default
+            `["log1p", "standard"]`, `{"stage": "boxcox", "lam": 0.5}` or an increasing transformer of
+            scikit-learn, such as `MinMaxScaler()`; `()` for none. By default
             `"standard"`, and none for a head of positive targets or counts, for which zero must stay zero:
             it takes `"mean_abs"` alone, and a preset's windows are divided by their mean.
         training: a `TrainingSpec` or a mapping of its arguments.
@@ -106,7 +106,7 @@ class NeuralForecaster(Forecaster):
         self.levels = tuple(sorted({*map(float, levels), 0.5}))
         if not all(0.0 < q < 1.0 for q in self.levels):
             raise ArgumentError(f"levels must lie strictly between 0 and 1, got {levels}")
-        self.transform = transform
+        self.transform = as_stages(transform)
         self.training = as_spec(TrainingSpec, training or {})
         self.windows = dict(windows or {})
         for key in ("input_length", "horizon"):
@@ -200,6 +200,7 @@ class NeuralForecaster(Forecaster):
         Raises:
             ArgumentError: an argument does not fit the others, or the checkpoint is of another fit.
             TooShortError, DataError: there is no window to train on, or none to judge by.
+            DataError: a target is none that the head can have: 0 for `"log_normal"`, or a negative one.
             TrainingError: the loss is no longer a number.
         """
         check_panel(panel, "fit")
@@ -308,7 +309,8 @@ class NeuralForecaster(Forecaster):
                 f"sample needs a head that says how sure it is, and {type(head).__name__} with levels={head.levels} "
                 f"does not; take head='quantile' with several levels, or a distribution such as head='student_t'"
             )
-        known = head.quantile(self._parameters(panel, steps, future_values(panel, future, steps)), levels)
+        ahead = future_values(panel, future, steps, reach=self.reach)
+        known = head.quantile(self._parameters(panel, steps, ahead), levels)
         drawn = sample_paths(known, levels, self.dependence_, paths, np.random.default_rng(seed))
         if head.support != "real":
             drawn = np.maximum(drawn, 0.0)
@@ -336,7 +338,7 @@ class NeuralForecaster(Forecaster):
         return prepare(
             divide(panel, later, windows, spec), windows, choose_transform(self.transform, self._head), spec,
             covariates=covariates,
-            ids=ids if self._network.wants_series else None,
+            ids=ids if self._network.wants_series else None, head=self._head,
         )  # fmt: skip
 
     @contextmanager
@@ -370,17 +372,12 @@ class NeuralForecaster(Forecaster):
 
     def _parameters(self, history: Panel, horizon: int, future: Floats) -> Floats:
         """`[N, H, K]` the head's, in transformed units."""
-        if horizon > self.horizon:
-            raise ArgumentError(
-                f"{self.name} was trained for a horizon of {self.horizon} steps, {horizon} were asked for; "
-                f"train it with horizon={horizon}, or ask for fewer"
-            )
         assert self.model_ is not None  # predict has checked that we are fitted
         transformed = self.transform_.transform(history)
         batch = gather(
             self.covariates_.transform(transformed), transformed.y, np.arange(len(history)), history.lengths,
             self._windows, calendar=self.covariates_.calendar(history, self.horizon),
-            future=encode_future(self.covariates_, future, history, self.horizon),
+            future=self.covariates_.transform_future(future, history),
         )  # fmt: skip
         inputs = self._with_series(drop_empty(batch), history.ids)
         return apply(self.model_, inputs, compiled=is_in_bulk())[:, :horizon]

@@ -16,7 +16,7 @@ from zoo import FORECASTERS, LEVELS, H
 
 import forecast_kit
 from forecast_kit import Forecast, Forecaster, Panel
-from forecast_kit.errors import ArtifactError, NotFittedError
+from forecast_kit.errors import ArtifactError, NotFittedError, SchemaError
 
 every = pytest.mark.parametrize("name", FORECASTERS)
 
@@ -240,3 +240,18 @@ def test_a_clone_fitted_on_the_same_rows_in_another_order_and_numbered_forecasts
     assert forecast.cutoff.tolist() == [7 + 143, 7 + 167, 7 + 191]
     for field in ("ids", "levels", "fallback", "mean", "quantiles"):
         np.testing.assert_array_equal(getattr(forecast, field), getattr(expected, field), err_msg=field)
+
+
+@every
+def test_known_future_covariates_are_asked_of_whoever_uses_them_and_of_nobody_else(name: str) -> None:
+    rows = frame().assign(promo=lambda long: (np.arange(len(long)) % 7 < 2).astype(float))
+    promoted = Panel.from_frame(rows, freq="h", future=("promo",))
+    model = FORECASTERS[name]().fit(promoted)
+    ahead = promoted.future_frame(H).assign(promo=1.0)
+    if model.uses_future:
+        with pytest.raises(SchemaError, match="'promo' are needed for the next 24 steps"):
+            model.predict(levels=LEVELS)
+        assert np.isfinite(model.predict(levels=LEVELS, future=ahead).quantiles).all()
+    else:
+        assert_same(model.predict(levels=LEVELS), model.predict(levels=LEVELS, future=ahead))
+        assert_same(model.predict(levels=LEVELS), fitted(name).predict(levels=LEVELS))

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecast_kit import Panel, PanelSchema
+from forecast_kit import Naive, Panel, PanelSchema
 from forecast_kit import typing as fk
 from forecast_kit.data.calendar import calendar_features
 from forecast_kit.data.covariates import CovariateEncoder, Sizes
 from forecast_kit.data.future import future_values
+from forecast_kit.data.joining import join
 from forecast_kit.data.windows import WindowSpec, gather
 from forecast_kit.errors import DataError, NotFittedError, SchemaError
 
@@ -110,6 +111,51 @@ def test_future_categories_that_the_panel_never_had_are_never_seen_or_known_to_t
     assert values[:, :, 1].tolist() == [[0.0, -1.0], [-1.0, 0.0]]
     encoded = encoder.transform_future(values, history)
     assert encoded[:, :, 1].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_a_future_category_of_another_kind_is_refused_and_not_taken_for_never_seen() -> None:
+    panel = panel_of(weather())
+    ahead = panel.future_frame(2).assign(promo=1.0)
+    with pytest.raises(
+        SchemaError, match="column 'day_type' of the future frame holds text, such as '1', but that of the history "
+        r"whole numbers, such as 1: convert it with .astype\('Int64'\)",
+    ):  # fmt: skip
+        future_values(panel, ahead.assign(day_type=["1", "2", "1", "1"]), 2)
+    floats = future_values(panel, ahead.assign(day_type=[1.0, 2.0, 9.0, 1.0]), 2)
+    assert floats[:, :, 1].tolist() == [[0.0, 1.0], [-1.0, 0.0]]
+    yes_or_no = panel_of(weather().assign(day_type=[0, 1, 1] * 7))
+    booleans = future_values(yes_or_no, ahead.assign(day_type=[True, False, False, True]), 2)
+    assert booleans[:, :, 1].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize(("column", "value"), [("sky", 3), ("day_type", "1"), ("town", 7)])
+def test_a_history_of_another_kind_of_categories_is_refused_by_every_forecaster(column: str, value: object) -> None:
+    model = Naive(horizon=2).fit(panel_of(weather()))
+    static = TOWNS.assign(town=value) if column == "town" else TOWNS
+    frame = weather() if column == "town" else weather().assign(**{column: value})
+    history = Panel.from_frame(frame, SCHEMA, static=static)
+    ahead = panel_of(weather()).future_frame(2).assign(promo=1.0, day_type=1)
+    for use in (lambda: model.predict(history=history, future=ahead), lambda: model.update(history)):
+        with pytest.raises(SchemaError, match=f"column '{column}' of the history holds .*but that of the training"):
+            use()
+    with pytest.raises(SchemaError, match=f"column '{column}' of the new rows holds .*but that of the known ones"):
+        join(panel_of(weather()), history)
+
+
+def test_whole_numbers_with_gaps_are_left_to_the_policy() -> None:
+    frame = weather()
+    day_type = frame["day_type"].astype(float)
+    day_type[[3, 14]] = np.nan
+    with pytest.raises(DataError, match="column 'day_type' has 2 missing values: a at 2024-02-28, b at 2024-02-27"):
+        panel_of(frame.assign(day_type=day_type))
+    carried = panel_of(frame.assign(day_type=day_type), covariate_gaps="ffill")
+    assert carried.categories["day_type"] == (1, 2)
+    assert carried.to_frame()["day_type"].tolist() == day_type.ffill().tolist()
+    named = panel_of(frame.assign(day_type=day_type), covariate_gaps="zero")
+    assert named.categories["day_type"] == (1, 2, None)
+    assert CovariateEncoder().fit(named).encoders_["day_type"].vocabulary_ == (1, 2, None)
+    again = Panel.from_frame(named.to_frame(), named.schema, static=named.static_frame())
+    assert again.digest == named.digest
 
 
 def test_a_missing_future_category_is_named() -> None:

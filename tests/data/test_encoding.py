@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecast_kit.data.encoding import CategoryEncoder
+from forecast_kit.data.encoding import CategoryEncoder, check_kind, read_categories
 from forecast_kit.errors import ArgumentError, ArtifactError, NotFittedError, SchemaError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
@@ -154,15 +154,32 @@ def test_the_most_frequent_are_kept_and_ties_go_to_the_smallest() -> None:
 
 @pytest.mark.parametrize(
     "column",
-    [pd.Series([1.5, 2.0]), pd.Series([1.0, np.nan]), pd.Series([1.0, 2.0], dtype=object),
+    [pd.Series([1.5, 2.0]), pd.Series([1.0, np.inf]), pd.Series([1.0, 2.0**53 + 2]), pd.Series([1.5, np.nan]),
      pd.Series([0.5], dtype="Float64"), pd.Series([1, 2.5], dtype=object), pd.Series([0.5, 1.5], dtype="category"),
-     pd.Series([0.5], dtype=pd.ArrowDtype(pa.float64()))],
+     pd.Series([0.5], dtype=pd.ArrowDtype(pa.float64())), pd.Series([1 + 2j])],
 )  # fmt: skip
 def test_numbers_are_numeric_already(column: pd.Series) -> None:
     encoder = CategoryEncoder().fit(pd.Series([1, 2]))
     for refuses in (CategoryEncoder().fit, encoder.codes, encoder.one_hot, encoder.unseen):
         with pytest.raises(SchemaError, match=r"column 'x' is numeric already.*use it as it is.*\.astype\('Int64'\)"):
             refuses(column.rename("x"))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pd.Series([7.0, np.nan, -1.0, 7.0]), pd.Series([7, None, -1.0, 7.0], dtype=object),
+     pd.Series([7, None, -1, 7], dtype="Float64"), pd.Series([7.0, None, -1.0, 7.0], dtype="category"),
+     pd.Series([7, None, -1, 7], dtype=pd.ArrowDtype(pa.float32())), pd.Series([7, None, -1, 7], dtype="float16")],
+)  # fmt: skip
+def test_whole_numbers_that_a_gap_made_floats_are_whole_numbers(column: pd.Series) -> None:
+    encoder = CategoryEncoder().fit(column)
+    assert (encoder.kind_, encoder.vocabulary_) == ("integer", (-1, 7, None))
+    assert [type(value) for value in encoder.vocabulary_[:2]] == [int, int]
+    assert encoder.codes(column).tolist() == [2, 3, 1, 2]
+    assert encoder.codes(pd.Series([7, -1, 8])).tolist() == [2, 1, 0]
+    codes, values = read_categories(column)
+    assert values == (-1, 7)
+    np.testing.assert_array_equal(codes, [1, np.nan, 0, 1])
 
 
 @pytest.mark.parametrize(
@@ -187,6 +204,30 @@ def test_another_kind_than_at_fit_is_refused(learned: list[Any], came: list[Any]
         SchemaError, match=rf"column 'x' holds .*, such as {came[0]!r}, but .*learned from {encoder.kind_}"
     ):
         encoder.codes(pd.Series(came, name="x"))
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "told"),
+    [
+        ((0, 1), ("0", "1"), r"holds text, such as '0', but that of B whole numbers, such as 0: .*astype\('Int64'\)"),
+        (("0",), (None, 1), r"holds whole numbers, such as 1, but that of B text, such as '0': .*astype\(str\)"),
+        ((False, True), (1, 2), "holds whole numbers, such as 1, but that of B booleans, such as False: bring True"),
+        ((1, 2), (True,), "holds booleans, such as True, but that of B whole numbers, such as 1"),
+        ((True,), ("True",), "holds text, such as 'True', but that of B booleans"),
+    ],
+)
+def test_categories_of_another_kind_are_told_apart(known: tuple, found: tuple, told: str) -> None:
+    with pytest.raises(SchemaError, match=f"column 'x' of A {told}"):
+        check_kind("x", known, found, "A", "B")
+
+
+@pytest.mark.parametrize(
+    ("known", "found"),
+    [((0, 1), (False, True)), ((False, True), (0, None)), ((0,), (True,)), (("a",), ("b",)), ((1,), (7,)),
+     ((None,), ("a",)), ((1,), (None,)), ((1,), ()), ((), ("a",))],
+)  # fmt: skip
+def test_categories_of_the_same_kind_may_be_any(known: tuple, found: tuple) -> None:
+    check_kind("x", known, found, "A", "B")
 
 
 def test_nothing_comes_before_fit() -> None:

@@ -126,7 +126,13 @@ BAD = {
     "column twice": (lambda f: pd.concat([f, f[["y"]]], axis=1), SchemaError, "column 'y' occurs 2 times"),
     "duplicate": (lambda f: pd.concat([f, f.iloc[[4]]]), TimeIndexError, "1 duplicate time stamps: b at 2024-01-03"),
     "text target": (put("y", 1, "many"), SchemaError, "'y' must be numeric.*'many'"),
-    "numbers as text": (lambda f: f.assign(y=f["y"].astype(str)), SchemaError, "'y' must be numeric, but is str"),
+    "numbers as text": (lambda f: f.assign(y=f["y"].astype(str)), SchemaError,
+                        "'y' must be numeric, but is str; its numbers are stored as text, such as '"),
+    "numbers and text": (lambda f: f.assign(y=[1, *["2.5"] * (len(f) - 1)]), SchemaError,
+                         "'y' must be numeric.*its numbers are stored as text, such as '2.5'"),
+    "complex target": (lambda f: f.assign(y=f["y"] + 2j), SchemaError, "'y' holds complex numbers .complex128., such"),
+    "complex covariate": (lambda f: f.assign(temp=f["temp"] + 0j), SchemaError, "'temp' holds complex numbers"),
+    "stamps as target": (lambda f: f.assign(y=f["ds"]), SchemaError, "'y' must be numeric, but is datetime64"),
     "gap": (lambda f: f.drop(index=[4, 5]), TimeIndexError, "2 steps of freq='D' are missing.*: b at 2024-01-03"),
     "no rows": (lambda f: f.iloc[:0], DataError, "no rows; columns: unique_id, ds, y"),
     "infinite target": (put("y", 5, np.inf), DataError, "'y' has 1 infinite values: b at 2024-01-04"),
@@ -357,8 +363,20 @@ def test_future_values_are_refused_with_the_reason(weather: Panel) -> None:
         future_values(weather, None, 2)
     with pytest.raises(SchemaError, match="column 'temp' is missing"):
         future_values(weather, frame.drop(columns="temp"), 2)
-    with pytest.raises(SchemaError, match=r"shape \(2, 2, 2\).*got \(2, 3, 2\)"):
-        future_values(weather, np.zeros((2, 3, 2)), 2)
+    with pytest.raises(SchemaError, match=r"shape \(2, 2, 2\).*got \(2, 1, 2\)"):
+        future_values(weather, np.zeros((2, 1, 2)), 2)
+
+
+def test_what_is_known_after_the_horizon_is_told_as_far_as_it_is_of_use(weather: Panel) -> None:
+    frame = filled(weather, 4)
+    lacking = frame.copy()
+    lacking.loc[lacking.index[2], "temp"] = np.nan  # of the first series, the third step
+    told, whole = future_values(weather, lacking, 2, reach=4), future_values(weather, frame, 4)
+    np.testing.assert_array_equal(told[1], whole[1])
+    np.testing.assert_array_equal(told[0], whole[0][[0, 1, 1, 1]])  # from there on, the last row that is known
+    np.testing.assert_array_equal(future_values(weather, whole[:, :3], 2, reach=4)[:, 3], whole[:, 2])
+    with pytest.raises(DataError, match="lacks 1 values of 'temp'"):
+        future_values(weather, lacking, 3, reach=4)
 
 
 def test_without_future_covariates_none_are_needed() -> None:

@@ -87,6 +87,73 @@ def test_duplicates_are_combined_as_groupby_would(rows: list) -> None:
         assert panel.audit.frame.query(f"why == 'duplicates combined by {policy}'")["rows"].sum() == extra
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"), st.integers(0, 2), st.none() | st.integers(-9, 9), st.none() | st.integers(-9, 9),
+            st.sampled_from(["x", "y", None]),
+        ),
+        min_size=1, max_size=14,
+    ),
+)  # fmt: skip
+@settings(deadline=None, max_examples=80)
+def test_of_duplicates_the_values_that_are_not_empty_are_combined(rows: list) -> None:
+    rows.append(("a", 9, 1, 1, "x"))
+    rows.append(("b", 9, 1, 1, "x"))
+    frame = pd.DataFrame(rows, columns=["unique_id", "ds", "y", "x", "c"]).astype({"y": float, "x": float})
+    cells: dict[tuple, list] = {}
+    for name, step, *values in rows:
+        cells.setdefault((name, step), []).append(values)
+
+    def combined(at: int, how: str, values: list) -> object:
+        known = [one[at] for one in values if one[at] is not None]
+        if not known:
+            return None
+        return known[0] if at == 2 else sum(known) / (len(known) if how == "mean" else 1)
+
+    for policy in ("mean", "sum"):
+        panel = Panel.from_frame(frame, freq=1, duplicates=policy, gaps="zero", covariate_gaps="zero", past=("x", "c"),
+                                 categorical=("c",))  # fmt: skip
+        got = panel.to_frame().set_index(["unique_id", "ds"])
+        for key, values in cells.items():
+            row = got.loc[key]
+            assert row["y"] == pytest.approx(combined(0, policy, values) or 0.0)
+            assert row["x"] == pytest.approx(combined(1, "mean", values) or 0.0)
+            assert (None if pd.isna(row["c"]) else row["c"]) == combined(2, policy, values)
+        repaired = panel.audit.frame.set_index("why")["rows"].groupby(level=0).sum()
+        assert repaired.get(f"duplicates combined by {policy}", 0) == len(rows) - len(cells)
+        lasting = [k for k in cells if combined(0, policy, cells[k]) is None]
+        absent = sum(9 - min(k[1] for k in cells if k[0] == name) + 1 - sum(k[0] == name for k in cells)
+                     for name in "ab")  # fmt: skip
+        assert repaired.get("missing targets set to 0", 0) == len(lasting) + absent
+
+
+def test_an_empty_duplicate_does_not_empty_the_others_and_first_and_last_keep_their_row() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": [0, 1, 1, 2, 2, 3], "y": [1.0, 5, np.nan, np.nan, np.nan, 7]})
+    expected = {"sum": [1, 5, None, 7], "mean": [1, 5, None, 7], "first": [1, 5, None, 7], "last": [1, None, None, 7]}
+    for policy, values in expected.items():
+        panel = Panel.from_frame(frame, freq=1, duplicates=policy, gaps="mask")
+        assert panel.to_frame()["y"].astype(object).where(panel.observed, None).tolist() == values
+        assert panel.audit.frame["rows"].tolist() == [2, values.count(None)]
+    with pytest.raises(DataError, match="column 'y' has 1 missing values: a at 2"):
+        Panel.from_frame(frame, freq=1, duplicates="sum")
+
+
+@pytest.mark.parametrize(
+    ("policy", "verb"),
+    [("mask", "masked"), ("zero", "set to 0"), ("ffill", "filled forward"), ("interpolate", "interpolated")],
+)
+def test_missing_targets_after_the_last_one_are_told_apart(policy: str, verb: str) -> None:
+    nan = np.nan
+    frame = frame_of({"a": [1.0, nan, None, 2.0, nan, None, nan], "b": [1.0, nan], "c": [1.0, nan, 3.0]})
+    audit = Panel.from_frame(frame, freq=1, gaps=policy).audit
+    late = "carried forward" if policy == "interpolate" else verb
+    assert str(audit) == (
+        f"missing targets {verb}: 3 rows in 2 series ('a' 2, 'c' 1)\n"
+        f"missing targets after the last one {late}: 4 rows in 2 series ('a' 3, 'b' 1)"
+    )
+
+
 def test_infinite_values_are_taken_for_missing_only_where_asked() -> None:
     frame = frame_of({"a": [1.0, np.inf, 3.0]})
     with pytest.raises(DataError, match="column 'y' has 1 infinite values: a at 1; .*infinite='missing'"):

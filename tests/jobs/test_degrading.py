@@ -358,7 +358,7 @@ class Priced(Brittle):
         self.calls.append(history.ids.tolist())
         assert np.isfinite(history.future).all()
         past = history.past[history.indptr[1:] - 1, 0] if history.past.shape[1] else np.zeros(len(history))
-        mean = future[:, :, 0] + 0.001 * past[:, None]
+        mean = future[:, :horizon, 0] + 0.001 * past[:, None]
         return Prediction(mean, np.repeat(mean[:, :, None], len(levels), axis=2))
 
 

@@ -211,6 +211,17 @@ def test_offsets_that_change_from_file_to_file_with_daylight_saving_are_the_same
     assert frame["ds"].tolist() == stamps.delete([12, 13]).tz_convert("UTC").tolist()
 
 
+def test_days_that_are_stored_in_utc_are_those_of_the_stated_zone(tmp_path: Path) -> None:
+    days = pd.date_range("2024-10-20", periods=12, freq="D", tz="Europe/Berlin")  # the clock changes on the 27th
+    frame = pd.DataFrame({"unique_id": "a", "ds": days.tz_convert("UTC"), "y": 1.0})
+    frame.to_parquet(tmp_path / "sales.parquet")
+    stated = section(tmp_path / "sales.parquet", schema={"freq": "D", "timezone": "Europe/Berlin"})
+    told = read_source(stated, as_of=AsOf.read("2024-10-30")).panel.to_frame()
+    assert told["ds"].tolist() == days[:10].tz_localize(None).tolist()  # that day's own value is not known
+    with pytest.raises(TimeIndexError, match="sales.parquet: column 'ds' carries the zone UTC, but is not at midnight"):
+        open_source(section(tmp_path / "sales.parquet", schema={"freq": "D"})).frame()
+
+
 def test_categories_of_csv_are_the_same_kind_in_every_file(tmp_path: Path) -> None:
     frame = long_frame(1, 3)
     for k, (grade, open_, note) in enumerate([("1", "True", "1"), ("", "", ""), ("3", "false", "x")]):

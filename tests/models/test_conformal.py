@@ -332,7 +332,7 @@ def test_a_shorter_horizon_is_the_start_of_the_longer_one_and_a_longer_is_refuse
     fitted = conformal(method).fit(panel())
     short, long = fitted.predict(1, levels=LEVELS), fitted.predict(levels=LEVELS)
     np.testing.assert_allclose(short.quantiles, long.quantiles[:, :1])
-    with pytest.raises(ArgumentError, match="was calibrated for 3 steps ahead, 4 were asked for"):
+    with pytest.raises(ArgumentError, match="was fitted for 3 steps ahead, 4 were asked for"):
         fitted.predict(4)
 
 

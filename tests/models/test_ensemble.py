@@ -373,7 +373,7 @@ def test_a_network_tells_of_levels_and_steps_that_it_did_not_learn(tmp_path: Pat
     assert "net: " in model.fit_report
     with pytest.raises(ArgumentError, match=r"^net: the network learned the levels 0.1 to 0.9, \[0.01\] lie outside"):
         model.predict(levels=(0.01,))
-    with pytest.raises(ArgumentError, match="^net: GRU was trained for a horizon of 3 steps, 4 were asked for"):
+    with pytest.raises(ArgumentError, match="^Ensemble was fitted for 3 steps ahead, 4 were asked for"):
         model.predict(4)
     model.save(tmp_path / "m")
     assert_same(Forecaster.load(tmp_path / "m").predict(levels=(0.1,), history=panel()), model.predict(levels=(0.1,)))

@@ -72,6 +72,31 @@ def test_future_covariates_must_be_given_and_complete() -> None:
     np.testing.assert_allclose(short.mean, model.predict(future=ahead).mean[:, :5], rtol=1e-6)
 
 
+@pytest.mark.parametrize("network", ["gru", "segrnn", "encoder_decoder", "recursive"])
+def test_what_is_known_after_the_horizon_that_is_asked_for_counts(network: str) -> None:
+    """A network that looks at several steps at once must forecast the first ones alike, however many are asked for."""
+    rng = np.random.default_rng(5)
+    frame = rising_waves(3).assign(promo=lambda f: (rng.random(len(f)) < 0.3).astype(float))
+    panel = Panel.from_frame(frame, freq=1, season_length=12, future=("promo",))
+    model = NeuralForecaster(
+        {"network": network, "units": 4}, horizon=24, input_length=48, training={"steps": 3, "batch_size": 8}
+    ).fit(panel)
+    ahead = panel.future_frame(24)
+    ahead["promo"] = np.arange(len(ahead)) % 24 >= 2  # it begins after the steps that are asked for below
+    whole = model.predict(future=ahead.astype({"promo": float})).mean
+    few = model.predict(2, future=ahead.astype({"promo": float})).mean
+    np.testing.assert_allclose(few, whole[:, :2], rtol=1e-5)
+    # Where nobody knows more, the last known step goes on; and each series by itself.
+    known = ahead.groupby("unique_id").head(2).astype({"promo": float})
+    going_on = model.predict(future=ahead.assign(promo=0.0)).mean[:, :2]
+    np.testing.assert_allclose(model.predict(2, future=known).mean, going_on, rtol=1e-5)
+    mixed = pd.concat([known, ahead[ahead["unique_id"] == "s01"].astype({"promo": float})]).drop_duplicates(
+        ["unique_id", "ds"]
+    )
+    found = model.predict(2, future=mixed).mean
+    np.testing.assert_allclose(found, np.stack([going_on[0], whole[1, :2], going_on[2]]), rtol=1e-5)
+
+
 def test_series_never_seen_are_forecast_from_their_history() -> None:
     frame = rising_waves(5)
     known = Panel.from_frame(frame[frame["unique_id"] < "s04"], freq=1, season_length=24)
@@ -92,7 +117,7 @@ def test_a_history_shorter_than_the_input_is_padded() -> None:
 def test_horizons_and_levels_beyond_the_trained_ones_are_refused() -> None:
     model = tiny(levels=(0.1, 0.9)).fit(Panel.from_frame(rising_waves(3), freq=1, season_length=24))
     assert model.levels == (0.1, 0.5, 0.9)
-    with pytest.raises(ArgumentError, match="trained for a horizon of 24 steps, 25 were asked for"):
+    with pytest.raises(ArgumentError, match="was fitted for 24 steps ahead, 25 were asked for"):
         model.predict(25)
     with pytest.raises(ArgumentError, match=r"learned the levels 0.1 to 0.9, \[0.95\] lie outside"):
         model.predict(levels=(0.5, 0.95))
@@ -123,8 +148,8 @@ def test_every_transform_gives_forecasts_in_the_unit_of_the_data(transform: Any)
         ({"network": 3}, "a network is named by a preset .* or described by a mapping"),
         ({"head": "quantiles"}, "head must be one of .* Did you mean 'quantile'"),
         ({"training": {"step": 3}}, "unknown key 'step'; TrainingSpec takes .*Did you mean 'steps'"),
-        ({"horizon": 0}, "horizon must be at least 1"),
-        ({"input_length": 0}, "input_length must be at least 1"),
+        ({"horizon": 0}, "horizon must be a whole number, at least 1"),
+        ({"input_length": 0}, "input_length must be a whole number, at least 1"),
         ({"levels": (0.0, 0.5)}, "strictly between 0 and 1"),
         ({"transform": "robst"}, "unknown stage .robst.; known are .* Did you mean .robust."),
     ],

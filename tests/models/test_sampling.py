@@ -145,7 +145,7 @@ def test_paths_that_are_no_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ArgumentError, match="paths must be a whole number, at least 1; got 0"):
         learned().sample(0)
-    with pytest.raises(ArgumentError, match="trained for a horizon of 6 steps, 7 were asked for"):
+    with pytest.raises(ArgumentError, match="was fitted for 6 steps ahead, 7 were asked for"):
         learned().sample(horizon=7)
     with pytest.raises(NotFittedError):
         NeuralForecaster(NETWORK, horizon=H).sample()

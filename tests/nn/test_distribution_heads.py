@@ -54,7 +54,8 @@ def naive(name: str, raw: np.ndarray, base: np.ndarray | None) -> list[np.ndarra
         return [located, softplus(a[1] + one) + 1e-3, *[2.0 + softplus(b) for b in a[2:]]]
     factor = 1.0 if base is None else (np.maximum(base, 0.0) + 0.1) / 1.1
     if name == "log_normal":
-        return [a[0] + np.log(factor), softplus(a[1] + half) + 1e-3]
+        spread = softplus(a[1] + half)
+        return [a[0] + np.log(factor), np.where(spread < 2.0, spread, 4.0 - 4.0 / spread) + 1e-3]
     return [(softplus(a[0] + one) + 1e-6) * factor, softplus(a[1]) + 1e-6]
 
 

@@ -35,6 +35,11 @@ class _Arima(LocalForecaster):
 
     packages = ("numpy", "pandas", "scipy", "joblib", "statsmodels")
 
+    @property
+    def uses_future(self) -> bool:
+        """True: they are its regression."""
+        return True
+
     def __init__(
         self,
         season_length: int | None,

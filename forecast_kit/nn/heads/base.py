@@ -50,6 +50,20 @@ class Head(keras.layers.Layer):
     def width(self) -> int:
         """Raw outputs a step, K."""
 
+    def admits(self, y: np.ndarray) -> np.ndarray:
+        """`[R]` whether each target `[R]` is one that the head can have, by its `support`.
+
+        The loss of a target that is not would be that of another one, and training would chase it.
+
+        >>> from forecast_kit.nn.heads import LogNormalHead, NegativeBinomialHead
+        >>> y = np.array([-1.0, 0.0, 2.5])
+        >>> LogNormalHead().admits(y), NegativeBinomialHead().admits(y)
+        (array([False, False,  True]), array([False,  True,  True]))
+        """
+        if self.support == "real":
+            return np.ones(len(y), np.bool_)
+        return y > 0.0 if self.support == "positive" else y >= 0.0
+
     @abstractmethod
     def call(self, raw: Any, base: Any = None) -> Any:
         """`[B, H, K]` the parameters, in units of the window.

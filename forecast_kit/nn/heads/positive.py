@@ -20,23 +20,27 @@ from forecast_kit.nn.heads.distributions import (
 
 _PULL = 0.1  # by how much a base is drawn towards 1, the mean of its window
 _LEAST = 1e-6  # of a mean in units of the window, and of a dispersion: one of nought has no logarithm
+_WIDE = 2.0  # the standard deviation of a logarithm from which on it grows more slowly: q90 is 170 times q10
 
 
 @keras.saving.register_keras_serializable("forecast_kit")
 class LogNormalHead(Head):
     """A log-normal distribution, of targets above nought: parameters `mu, sigma` of `log y`.
 
-    From raw outputs `a`, in units of the window: `mu = a_1 + log base`, `sigma = softplus(a_2 + c) + min_scale`,
-    where `c` makes it 0.5 at `a_2 = 0`. A base is a factor; see `drawn`. With `z = (log y - mu) / sigma` the
-    loss is `log y + log sigma + z^2 / 2 + log(2 pi) / 2`.
+    From raw outputs `a`, in units of the window: `mu = a_1 + log base`, `sigma = b(softplus(a_2 + c)) + min_scale`,
+    where `c` makes the softplus 0.5 at `a_2 = 0`, and `b(s)` is `s` up to 2 and `4 - 4 / s` above. A base is a
+    factor; see `drawn`. With `z = (log y - mu) / sigma` the loss is `log y + log sigma + z^2 / 2 + log(2 pi) / 2`.
 
     The point forecast is the mean, `exp(mu + sigma^2 / 2)`, which adds up over steps and series; the median is
-    `exp(mu)`, and where `sigma` is large, far less.
+    `exp(mu)`, and where `sigma` is large, far less. As `sigma` stays below 4, the mean stays below 3,000 times the
+    median, however odd a window is.
+
+    To a log-normal distribution nought is impossible, and a fit refuses targets that are not above it: take
+    `NegativeBinomialHead` for counts, or quantiles behind the transform `log1p`.
 
     Args:
         min_scale: the least `sigma`; 0.001 is a thousandth of the target.
-        floor: targets below it are taken for it, in the target's unit: to a log-normal distribution nought
-            is impossible. Where nought is common, take another head.
+        floor: targets below it are taken for it, in the target's unit, so that each has a logarithm.
 
     Raises:
         ArgumentError: an argument is not a positive number.
@@ -64,7 +68,8 @@ class LogNormalHead(Head):
     def call(self, raw: Any, base: Any = None) -> Any:
         """See `Head`."""
         mu = raw[:, :, 0] if base is None else raw[:, :, 0] + ops.log(drawn(base))
-        return ops.stack([mu, positive(raw[:, :, 1], start=0.5, least=self.min_scale)], axis=-1)
+        sigma = _bounded(positive(raw[:, :, 1], start=0.5, least=0.0)) + self.min_scale
+        return ops.stack([mu, sigma], axis=-1)
 
     def rescale(self, params: Any, shift: Any, scale: Any) -> Any:
         """`mu + log scale, sigma`; the shift must be 0, as it is where `build_network` allows this head."""
@@ -104,9 +109,9 @@ class NegativeBinomialHead(Head):
     see `drawn` for the base, which is 1 without one. Back in counts, with `s` the window's scale, they are
     `s mu` and `alpha / sqrt(s)`.
 
-    The loss is `-log P(y)`, and of what is no whole number the same with gamma functions; targets below 0 are
-    taken for 0. The point forecast is the mean, no whole number either; quantiles are whole: the least count
-    that holds the level.
+    The loss is `-log P(y)`, and of what is no whole number the same with gamma functions. A fit refuses targets
+    below 0, which would count as 0. The point forecast is the mean, no whole number either; quantiles are
+    whole: the least count that holds the level.
 
     Source: Salinas, Flunkert, Gasthaus and Januschowski, DeepAR, 2020, sections 3.1 and 3.3.
 
@@ -171,6 +176,15 @@ def drawn(base: Any) -> Any:
     it is drawn a little towards 1, the mean of a window that was divided by its mean. Below 0 counts as 0.
     """
     return (ops.maximum(base, 0.0) + _PULL) / (1.0 + _PULL)
+
+
+def _bounded(s: Any) -> Any:
+    """`s` up to `_WIDE`, and above it `2 _WIDE - _WIDE^2 / s`: no more than twice as much, and never without slope.
+
+    The mean of a log-normal distribution grows with the exponential of its square; without a bound, a window unlike
+    all others has a mean beyond all numbers.
+    """
+    return ops.where(s < _WIDE, s, 2.0 * _WIDE - _WIDE**2 / ops.maximum(s, _WIDE))
 
 
 def _deviance(m: Any, ratio: Any, excess: Any) -> Any:
