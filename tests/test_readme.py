@@ -32,7 +32,7 @@ def test_the_python_example_runs_and_is_short(tmp_path: Path) -> None:
 
 
 def test_the_network_of_the_page_about_networks_learns() -> None:
-    (code,) = (block for block in blocks("python", DOCS / "howto" / "networks.md") if "recurrent(" in block)
+    (code,) = (block for block in blocks("python", DOCS / "howto" / "networks.md") if "bidirectional(" in block)
     names: dict = {}
     exec(code, names)
     model, rng = names["model"], np.random.default_rng(0)

@@ -18,6 +18,7 @@ from forecast_kit.nn.cells import CELLS
 from forecast_kit.nn.feeding import Draw, feed
 from forecast_kit.nn.networks import Recurrent, Seeds, Shapes, Window
 from forecast_kit.nn.networks.base import check_initializer
+from forecast_kit.nn.tracing import traced_once
 from forecast_kit.typing import Batch, Floats, Ints
 
 __all__ = ["WindowCNN"]
@@ -301,10 +302,11 @@ def train_classifier(
         jit_compile=keras.backend.backend() == "jax",  # for what it gains elsewhere see `forecast_kit.nn.training`
     )
     watch = _Watch(validation, spec.patience)
-    history = model.fit(
-        feed(shuffled(examples, size=size, seed=spec.seed), steps * spec.epochs),
-        epochs=spec.epochs, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[watch],
-    ).history  # fmt: skip
+    with traced_once():
+        history = model.fit(
+            feed(shuffled(examples, size=size, seed=spec.seed), steps * spec.epochs),
+            epochs=spec.epochs, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[watch],
+        ).history  # fmt: skip
     done = {name: [float(value) for value in history[name]] for name in ("loss", "accuracy")}
     return done if validation is None else done | {"val_loss": watch.losses, "val_accuracy": watch.accuracies}
 

@@ -13,7 +13,7 @@ from forecast_kit import typing as fk
 from forecast_kit.errors import ArgumentError
 from forecast_kit.nn.heads import HEADS, QuantileHead, make_head
 from forecast_kit.nn.scaling import WindowScale
-from forecast_kit.nn.training import TrainingSpec
+from forecast_kit.nn.training import TrainingSpec, train
 from forecast_kit.nn.training.objective import Objective
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -159,6 +159,37 @@ def test_step_weights_of_nought_take_a_step_out_of_the_training() -> None:
         fitted(lambda k, spoil=spoil: lines(k, spoil), steps=8, step_weights=(1, 0)).weights for spoil in (0.0, 1e6)
     )
     np.testing.assert_array_equal(one, other)
+
+
+class Total(QuantileHead):
+    """A head whose loss is what the test says of the one per step ahead."""
+
+    def __init__(self, reduce: Any) -> None:
+        super().__init__(LEVELS)
+        self.reduce = reduce
+
+    def loss(self, y: Any, params: Any) -> Any:
+        return self.reduce(super().loss(y, params))
+
+
+@pytest.mark.parametrize(
+    ("reduce", "shape"),
+    [
+        (keras.ops.mean, r"\(\)"),
+        (lambda each: keras.ops.mean(each, axis=1), r"\(16,\)"),
+        (lambda each: keras.ops.mean(each, axis=1, keepdims=True), r"\(16, 1\)"),
+        (lambda each: keras.ops.expand_dims(each, -1), r"\(16, 2, 1\)"),
+    ],
+)
+def test_a_head_whose_loss_is_not_of_each_step_is_refused(reduce: Any, shape: str) -> None:
+    """Weights of the steps, and of targets that were not observed, would be of no effect."""
+    head = Total(reduce)
+    x, y, w = batch()
+    objective = Objective(network(head), head, TrainingSpec())
+    with pytest.raises(ArgumentError, match=rf"Total.loss must return .* \[B, H\], here \(16, 2\), got shape {shape}"):
+        loss_of(objective, x, y, w)
+    with pytest.raises(ArgumentError, match=r"Total.loss must return the loss of each step ahead"):
+        train(network(head), head, draw, TrainingSpec(steps=2, batch_size=B))
 
 
 class Counts(QuantileHead):

@@ -97,7 +97,7 @@ class Cell(keras.layers.Layer):
         p = self.prepare(ops.cast(inputs, self.compute_dtype), w, training=training)
         before = tuple(ops.cast(state, "float32") if _is_low(state) else state for state in _tuple(states))
         before = before if training else self.settle(before)
-        output, after = self.step(p, before, w)
+        output, after = self._checked(self.step(p, before, w))
         returned = [ops.cast(new, old.dtype) for new, old in zip(after, _tuple(states), strict=True)]
         return ops.cast(output, self.compute_dtype), returned
 
@@ -107,6 +107,22 @@ class Cell(keras.layers.Layer):
         if not self.noise_size:
             return p
         return ops.concatenate([p, self.noise(tuple(ops.shape(p)[:-1]), training=training)], axis=-1)
+
+    def _checked(self, returned: Any) -> tuple[Any, States]:
+        """What `step` returned, once it is seen to fit `units` and `state_sizes`."""
+        pair = isinstance(returned, list | tuple) and len(returned) == 2 and isinstance(returned[1], list | tuple)
+        came, widths = [returned[0], *returned[1]] if pair else [], [self.units, *self.state_sizes]
+        if len(came) != len(widths) or not all(map(_is_wide, came, widths)):
+            output, states = _shape(self.units), ", ".join(map(_shape, self.state_sizes))
+            got = f"{_told(returned[0])} and ({', '.join(map(_told, returned[1]))})" if pair else _told(returned)
+            raise ArgumentError(f"{type(self).__name__}.step must return the output {output} and a tuple of the new "
+                                f"states ({states}), one for each of `carries`; got {got}")  # fmt: skip
+        return returned[0], tuple(returned[1])
+
+    @property
+    def drawn(self) -> tuple[bool, ...]:
+        """Of each state whether it is drawn when a sequence begins, as a dropout mask is, and says nothing of it."""
+        return (False,) * len(self.state_sizes)
 
     @property
     def noise_size(self) -> int:
@@ -191,6 +207,44 @@ def activation_of(name: str | Callable[..., Any]) -> Callable[[Any], Any]:
     except ValueError as error:
         known = [key for key in dir(keras.activations) if not key.startswith("_")]
         raise ArgumentError(f"unknown activation {name!r}.{nearest(str(name), known)}") from error
+
+
+def with_dtype_of(cell: Cell, owner: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A layer's keyword arguments, with the dtype policy of the cell that it runs.
+
+    Args:
+        cell: the cell.
+        owner: what the layer is called, for the error.
+        arguments: as they were given.
+
+    Raises:
+        ArgumentError: another dtype was given.
+    """
+    given = arguments.get("dtype")
+    if given is not None and keras.dtype_policies.get(given).name != cell.dtype_policy.name:
+        raise ArgumentError(f"{owner} computes in the dtype of its cell, {cell.dtype_policy.name}; got dtype="
+                            f"{keras.dtype_policies.get(given).name!r}: give it to the cell")  # fmt: skip
+    return {**arguments, "dtype": cell.dtype_policy}
+
+
+def _is_wide(tensor: Any, width: int) -> bool:
+    """Whether it is a tensor `[B, width]`, as far as is known before it is computed."""
+    shape: Any = getattr(tensor, "shape", ())
+    if getattr(shape, "rank", 0) is None:  # TensorFlow does not know
+        return True
+    return len(shape) == 2 and shape[-1] in (None, width)
+
+
+def _shape(width: int) -> str:
+    return f"[B, {width}]"
+
+
+def _told(returned: Any) -> str:
+    """What a step returned, in words."""
+    shape = getattr(returned, "shape", None)
+    if shape is None or getattr(shape, "rank", 0) is None:
+        return f"a {type(returned).__name__}" + (f" of {len(returned)}" if isinstance(returned, list | tuple) else "")
+    return f"[{', '.join(['B', *map(str, shape[1:])])}]" if len(shape) else "a number"
 
 
 def _is_low(tensor: Any) -> bool:

@@ -64,6 +64,11 @@ class Feedback(_Wrapper):
         """The inner cell's, and the read-out's."""
         return (*super().state_sizes, self.outputs)
 
+    @property
+    def drawn(self) -> tuple[bool, ...]:
+        """The inner cell's, and no for the read-out."""
+        return (*super().drawn, False)
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the read-out, and builds the inner cell on what it reads."""
         super().build((*input_shape[:-1], int(input_shape[-1] or 0) + self.outputs))

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from forecast_kit.errors import ArgumentError, check_fraction
-from forecast_kit.nn.cells.base import Cell, States, Weights
+from forecast_kit.nn.cells.base import Cell, States, Weights, with_dtype_of
 
 
 class _Wrapper(Cell):
@@ -18,7 +18,7 @@ class _Wrapper(Cell):
     def __init__(self, cell: Cell, **kwargs: Any) -> None:
         if not isinstance(cell, Cell):
             raise ArgumentError(f"{type(self).__name__} wraps a Cell of forecast_kit, got {type(cell).__name__}")
-        super().__init__(cell.units, **{"dtype": cell.dtype_policy, **kwargs})
+        super().__init__(cell.units, **with_dtype_of(cell, type(self).__name__, kwargs))
         self.cell = cell
 
     @property
@@ -51,6 +51,11 @@ class _Wrapper(Cell):
     def settle(self, states: States) -> States:
         """See `Cell`."""
         return self.cell.settle(states)
+
+    @property
+    def drawn(self) -> tuple[bool, ...]:
+        """See `Cell`."""
+        return self.cell.drawn
 
     @property
     def noise_size(self) -> int:
@@ -112,8 +117,9 @@ class Residual(_Wrapper):
 class RecurrentDropout(_Wrapper):
     """A cell whose first state is dropped, in training, before each step: the same units in all steps of a sequence.
 
-    The mask is a state of its own, drawn when a sequence begins: `h~ = h * mask`, the mask 0 with
-    probability `rate`, else `1 / (1 - rate)`.
+    The mask is a state of its own, the last one, drawn when a sequence begins: `h~ = h * mask`, the mask 0
+    with probability `rate`, else `1 / (1 - rate)`. Outside training it is 1, whatever is given; where it is
+    left out of the states that `recurrent` is given to begin with, a new one is drawn.
 
     Args:
         cell: the cell.
@@ -143,6 +149,11 @@ class RecurrentDropout(_Wrapper):
     def state_sizes(self) -> tuple[int, ...]:
         """The inner cell's, and the mask's."""
         return (*super().state_sizes, self.cell.state_sizes[0])
+
+    @property
+    def drawn(self) -> tuple[bool, ...]:
+        """The inner cell's, and yes for the mask."""
+        return (*super().drawn, True)
 
     def step(self, p: Any, states: States, w: Weights) -> tuple[Any, States]:
         """See `Cell`."""
@@ -248,17 +259,25 @@ class Stacked(Cell):
     """
 
     def __init__(self, cells: Sequence[Cell], **kwargs: Any) -> None:
-        if not cells or not all(isinstance(cell, Cell) for cell in cells):
+        if isinstance(cells, Cell):
+            raise ArgumentError(f"Stacked takes a list of cells of forecast_kit, got one {type(cells).__name__}; put "
+                                f"it into a list")  # fmt: skip
+        if not isinstance(cells, Sequence) or not cells or not all(isinstance(cell, Cell) for cell in cells):
             raise ArgumentError(f"Stacked takes a list of cells of forecast_kit, got {cells!r}")
         if any(cell.noise_size for cell in cells):
             raise ArgumentError("a cell that draws noise in every step cannot be stacked; wrap the stack instead")
-        super().__init__(cells[-1].units, **{"dtype": cells[0].dtype_policy, **kwargs})
+        super().__init__(cells[-1].units, **with_dtype_of(cells[0], "Stacked", kwargs))
         self.cells = list(cells)
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """Those of all cells, in order."""
         return tuple(size for cell in self.cells for size in cell.state_sizes)
+
+    @property
+    def drawn(self) -> tuple[bool, ...]:
+        """Those of all cells, in order."""
+        return tuple(one for cell in self.cells for one in cell.drawn)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds each cell on the one before."""

@@ -12,6 +12,7 @@ import numpy as np
 from forecast_kit.errors import ArgumentError, TrainingError
 from forecast_kit.nn.feeding import Draw, Example, Stretches
 from forecast_kit.nn.heads import Head
+from forecast_kit.nn.tracing import traced_once
 from forecast_kit.nn.training.faults import describe_fault, find_fault
 from forecast_kit.nn.training.objective import Objective
 from forecast_kit.nn.training.optimizers import averages_of, make_optimizer
@@ -161,7 +162,10 @@ class Training:
 
     def _fit(self, begin: int, end: int, *callbacks: keras.callbacks.Callback) -> float:
         """Does these steps; their mean loss."""
-        history = self._objective.fit(self._sources(begin, end), shuffle=False, verbose=0, callbacks=list(callbacks))
+        with traced_once():
+            history = self._objective.fit(
+                self._sources(begin, end), shuffle=False, verbose=0, callbacks=list(callbacks)
+            )
         return float(history.history["loss"][0])
 
     def _reach(self, step: int, loss: float, watch: _Watch) -> None:
@@ -314,7 +318,8 @@ def _apply_compiled(model: keras.Model, batch: Batch, most: int, count: int) -> 
         given = min(width, count - k)
         if given < width:
             part = {name: np.pad(a, [(0, width - given), *[(0, 0)] * (a.ndim - 1)], "edge") for name, a in part.items()}
-        parts.append(model.predict_on_batch(part)[:given])
+        with traced_once():
+            parts.append(model.predict_on_batch(part)[:given])
         k += given
     return np.concatenate(parts).astype(np.float64)
 

@@ -65,6 +65,9 @@ class Objective(keras.Model):
             y: `[B, H, 1]` targets.
             params: `[B, H, K]` the network's output.
             weight: `[B, H]` 1 where a target was observed.
+
+        Raises:
+            ArgumentError: the head gives another loss than one for each step ahead.
         """
         y, params, weight = (ops.convert_to_tensor(one, "float32") for one in (y, params, weight))
         y = y[:, :, 0]
@@ -72,6 +75,7 @@ class Objective(keras.Model):
             shift, scale = self.window_scale(x[fk.PAST_Y], x[fk.PAST_OBSERVED])  # [B, 1] each
             y, params = (y - shift) / scale, self.head.rescale(params, -shift / scale, 1.0 / scale)
         each = self.head.loss(y, params)
+        _check_loss(self.head, each, y)
         return each, weight if self._ahead is None else weight * ops.convert_to_tensor(self._ahead)
 
     def score(self, examples: Sequence[Example]) -> float:
@@ -86,6 +90,22 @@ class Objective(keras.Model):
         """Loss and weight of every step ahead of every window, `[B, H]`, the network being out of training."""
         each, weight = self.losses_of(x, y, self.network(x, training=False), w)
         return np.asarray(ops.convert_to_numpy(each), np.float64), np.asarray(ops.convert_to_numpy(weight), np.float64)
+
+
+def _check_loss(head: Head, each: Any, y: Any) -> None:
+    """Refuses a loss of another shape than the targets', as far as is known: the weights would go unheeded.
+
+    Raises:
+        ArgumentError: it is of another one.
+    """
+    shape, expected = getattr(each, "shape", ()), tuple(y.shape)
+    if getattr(shape, "rank", 0) is None:  # TensorFlow does not know
+        return
+    known = [(one, two) for one, two in zip(shape, expected, strict=False) if one is not None and two is not None]
+    if len(shape) != 2 or any(one != two for one, two in known):
+        raise ArgumentError(f"{type(head).__name__}.loss must return the loss of each step ahead, [B, H], here "
+                            f"{expected}, got shape {tuple(shape)}; leave the mean to the training, which weights the "
+                            f"steps and leaves out those that were not observed")  # fmt: skip
 
 
 def _window_scale(network: keras.Model, head: Head) -> WindowScale:
