@@ -58,7 +58,7 @@ def read_stamps(column: pd.Series, where: str) -> pd.Series:
         stamps = pd.to_datetime(column, format="ISO8601", errors="coerce")
     except ValueError as error:  # offsets that change, as local time with daylight saving has them
         raise TimeIndexError(f"cannot read the dates in column {column.name!r} of {where}: {error}; "
-                             f"write hours all in UTC, without an offset, and days as dates alone") from error  # fmt: skip
+                             f"write hours in UTC, without an offset, and days as dates alone") from error  # fmt: skip
     bad = column[stamps.isna() & column.notna()]
     if len(bad):
         raise TimeIndexError(

@@ -21,7 +21,8 @@ def judge(forecasts: Any, panel: Panel) -> Backtest:
     """The forecasts beside what came true, as a `Backtest`: scores, leaderboard, tests and pictures follow.
 
     Args:
-        forecasts: a frame with the panel's id and time columns, `mean`, and where there are any `model`,
+        forecasts: a frame with the panel's id and time columns, or `unique_id` and `ds` as in
+            `Forecast.to_frame()`, `mean`, and where there are any `model`,
             `cutoff` (the last stamp that was known) and quantiles `q10, q90, ...`. Without `model` all are one
             forecaster's. Without `cutoff` each model forecast once, after the stamp before its first. A series'
             cutoffs are numbered from the earliest: they are its folds.
@@ -66,13 +67,18 @@ def judge(forecasts: Any, panel: Panel) -> Backtest:
 
 
 def _read(forecasts: Any, panel: Panel) -> pd.DataFrame:
-    """The frame, with a model in each row."""
+    """The frame, with the panel's names of series and stamps, and with a model in each row."""
     frame = cols.plain_frame(forecasts)
-    for column in (panel.schema.id_col, panel.schema.time_col, "mean"):
-        if column not in frame.columns:
-            have = [str(name) for name in frame.columns]
-            raise SchemaError(f"forecasts have no column {column!r}; they have {', '.join(have)}."
+    have = [str(name) for name in frame.columns]
+    schema = panel.schema
+    for column, usual in ((schema.id_col, "unique_id"), (schema.time_col, "ds"), ("mean", "mean")):
+        if column in have:
+            continue
+        if usual not in have:  # what forecasts of this package say, whatever the panel does
+            either = repr(column) if usual == column else f"{column!r} or {usual!r}"
+            raise SchemaError(f"forecasts have no column {either}; they have {', '.join(have)}."
                               f"{nearest(column, have)}")  # fmt: skip
+        frame = frame.rename(columns={usual: column})
     if frame.empty:
         raise DataError("there are no forecasts: the frame has no rows")
     bad = ~np.isfinite(cols.numbers(frame, "mean"))

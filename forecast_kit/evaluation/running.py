@@ -20,7 +20,7 @@ from forecast_kit.core.forecaster import FitProgress, Forecaster
 from forecast_kit.core.splits import Fold, RollingOrigin
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import seasonal_error
-from forecast_kit.errors import ArgumentError, check_whole
+from forecast_kit.errors import ArgumentError, DataError, check_whole, name_some
 from forecast_kit.evaluation.backtest import Backtest
 
 __all__ = ["backtest", "BacktestProgress"]
@@ -94,6 +94,8 @@ def backtest(
         ArgumentError: no forecaster was given, an argument is out of range, or the budget was too small for a
             single fold of all forecasters.
         TooShortError: a series is too short for the folds.
+        DataError: nothing was observed in the steps that the last fold judges. An earlier fold without anything
+            observed counts in no score.
         ForecastKitError: whatever a forecaster refuses; it ends the backtest.
 
     Source: Tashman, Out-of-sample tests of forecasting accuracy: an analysis and review, International Journal of
@@ -115,6 +117,7 @@ def backtest(
             check_whole(name, value)
     checked = check_levels(levels)
     splitter.check(panel)
+    check_observed(panel, splitter)
     deadline = None if budget_s is None else time.time() + budget_s
     keeper = None if store is None else _Store(Path(store), panel.digest, splitter, checked, refit)
     every = refit or splitter.folds
@@ -133,6 +136,29 @@ def backtest(
             report(BacktestProgress(one.model, one.fold, splitter.folds, None, finished=True, kept=one.kept))
         found += done
     return _collect(found, units, panel, splitter, checked)
+
+
+def check_observed(panel: Panel, splitter: RollingOrigin) -> None:
+    """Refuses a panel of which no series was observed in the last fold: it goes on after what is known.
+
+    The last folds, or all, would have no scores, and a leaderboard ranks of nothing. An earlier fold may be one in
+    which all sensors were down.
+
+    Raises:
+        DataError: it is so; it names all folds without an observed value.
+    """
+    if splitter.align == "series":
+        known = panel.tail(splitter.horizon).observed
+    else:
+        known = panel.observed[panel.row_steps > panel.last.max() - splitter.horizon]
+    if known.any():
+        return
+    empty = [fold.number for fold in splitter.split(panel) if not fold.observed.any()]
+    raise DataError(
+        f"no actual value was observed in fold {name_some(empty)} of {splitter.folds}, so there is nothing to judge "
+        f"forecasts by. Often the frame still had the rows of known-future covariates after the last target: divide it "
+        f"with forecast_kit.data.future.split_future(frame, schema) and build the panel of the first part"
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from forecast_kit.core.forecaster import Forecaster
 from forecast_kit.core.splits import Fold, RollingOrigin
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, ForecastKitError, check_whole, name_some
-from forecast_kit.evaluation.running import backtest
+from forecast_kit.evaluation.running import backtest, check_observed
 from forecast_kit.evaluation.scoring import METRICS, check_metrics
 from forecast_kit.evaluation.spaces import Axis, read_space
 from forecast_kit.evaluation.studies import INTERRUPTED, done_trials, open_study, optuna_package, same_study
@@ -147,6 +147,7 @@ def search(
         ArgumentError: Optuna is not installed, an argument or the space is wrong, the study is one of other data,
             folds or arguments, or no trial was finished.
         TooShortError: a series is too short for the folds.
+        DataError: nothing was observed in the last fold.
         StoreError: the study cannot be opened.
 
     Source: Bergstra, Bardenet, Bengio and Kégl, Algorithms for Hyper-Parameter Optimization, NeurIPS 2011; Akiba,
@@ -162,6 +163,7 @@ def search(
     for what, value, least in (("trials", trials, 1), ("seed", seed, 0), ("refit", 1 if refit is None else refit, 1)):
         check_whole(what, value, least)
     splitter.check(panel)
+    check_observed(panel, splitter)
     job = _Job(forecaster, read_space(space), panel, splitter, metric, check_levels(levels), refit)
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     with open_study(study, name, pruner) as opened:

@@ -86,6 +86,18 @@ def test_one_forecast_without_model_or_cutoff_is_judged_after_the_stamp_before_i
     assert found.leaderboard()["fit_s"].isna().all()
 
 
+def test_a_panel_may_call_series_and_stamps_by_other_names_than_forecasts_do(seasonal_panel: Panel) -> None:
+    frame = seasonal_panel.to_frame().rename(columns={"unique_id": "store", "ds": "hour"})
+    renamed = Panel.from_frame(frame, seasonal_panel.schema, id_col="store", time_col="hour")
+    mine = SeasonalNaive().fit(renamed.split(5)[0]).predict(5, levels=(0.1, 0.9)).to_frame()
+    theirs = mine.rename(columns={"unique_id": "store", "ds": "hour"})
+    expected = backtest({mine["model"][0]: SeasonalNaive()}, seasonal_panel, RollingOrigin(5), levels=(0.1, 0.9))
+    for forecasts in (mine, theirs, mine.rename(columns={"ds": "hour"})):
+        pd.testing.assert_frame_equal(judge(forecasts, renamed).scores, expected.scores)
+    with pytest.raises(SchemaError, match="forecasts have no column 'store' or 'unique_id'; they have item, ds"):
+        judge(mine.rename(columns={"unique_id": "item"}), renamed)
+
+
 def test_forecasts_of_steps_that_have_not_come_yet_are_not_observed(seasonal_panel: Panel) -> None:
     ahead = SeasonalNaive().fit(seasonal_panel).predict(5).to_frame()
     found = judge(ahead, seasonal_panel)

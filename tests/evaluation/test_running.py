@@ -16,9 +16,21 @@ import pandas as pd
 import pytest
 
 import forecast_kit
-from forecast_kit import ETS, Backtest, Forecaster, Naive, Panel, RollingOrigin, SeasonalNaive, backtest
+from forecast_kit import (
+    ETS,
+    Backtest,
+    Forecaster,
+    Naive,
+    Panel,
+    RollingOrigin,
+    SeasonalNaive,
+    WindowAverage,
+    backtest,
+    search,
+)
 from forecast_kit.core.forecast import Prediction
 from forecast_kit.core.forecaster import FitCallback
+from forecast_kit.data.future import split_future
 from forecast_kit.errors import ArgumentError, DataError
 from forecast_kit.evaluation.running import BacktestProgress
 from forecast_kit.typing import Floats
@@ -120,6 +132,35 @@ def test_calendar_folds_cut_all_series_at_one_stamp_and_leave_out_those_without_
     result = backtest({"n": Naive()}, panel, RollingOrigin(4, folds=2, align="calendar"))
     assert result.frame.groupby("fold")["unique_id"].nunique().tolist() == [3, 3]
     np.testing.assert_allclose(result.scores.loc[result.scores["unique_id"] == "late", "mae"], 2.5)
+
+
+@pytest.mark.parametrize("align", ["series", "calendar"])
+@pytest.mark.parametrize(("folds", "named"), [(1, "fold 1 of 1"), (4, "fold 2, 3, 4 of 4")])
+def test_folds_without_an_observed_actual_are_refused_by_number(align: Any, folds: int, named: str) -> None:
+    """A frame that still has the rows of known-future covariates after its last target."""
+    frame = pd.DataFrame({"unique_id": np.repeat(["a", "b"], 30), "ds": [*range(30)] * 2, "price": 1.0})
+    frame["y"] = np.where(frame["ds"] < 21, frame["ds"] % 3 + 1.0, np.nan)
+    panel = Panel.from_frame(frame, freq=1, season_length=3, future=["price"], gaps="mask")
+    fitted: list[int] = []
+
+    class Told(Naive):
+        def _fit(self, panel: Panel, callbacks: Sequence[FitCallback]) -> None:
+            fitted.append(len(panel))
+            super()._fit(panel, callbacks)
+
+    splitter = RollingOrigin(3, folds=folds, align=align, embargo=1, gap=0)
+    with pytest.raises(DataError, match=f"observed in {named}, .* forecast_kit.data.future.split_future"):
+        backtest({"naive": Told()}, panel, splitter)
+    assert fitted == []
+    with pytest.raises(DataError, match=f"observed in {named}, "):
+        search(WindowAverage(1), {"window": [1, 2]}, panel, splitter, trials=2)
+
+    whole, _ = split_future(frame, panel.schema)
+    result = backtest({"naive": Naive()}, Panel.from_frame(whole, panel.schema), splitter)
+    assert result.leaderboard()["mae"].notna().all()
+    # One observed value at the end is enough, and an earlier fold may have none.
+    frame.loc[29, "y"] = 2.0
+    backtest({"naive": Naive()}, Panel.from_frame(frame, panel.schema), splitter)
 
 
 def test_side_by_side_gives_what_one_after_the_other_gives(seasonal_panel: Panel) -> None:

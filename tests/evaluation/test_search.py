@@ -169,6 +169,15 @@ def test_an_argument_may_be_called_like_a_column() -> None:
     assert 2 <= found.arguments["state"] <= 9
 
 
+def test_values_that_were_not_observed_count_in_no_score() -> None:
+    frame = panel().to_frame()
+    frame.loc[[57, 100], "y"] = np.nan  # of a fold of the first series, and of the history of the second
+    masked = Panel.from_frame(frame, freq=1, season_length=4, gaps="mask")
+    found = search(WindowAverage(1), {"window": [5]}, masked, SPLITTER, trials=1)
+    expected = backtest({"m": WindowAverage(5)}, masked, SPLITTER).summary(["mase"])
+    assert found.score == pytest.approx(expected["mase"].iloc[0])
+
+
 # ---- seeds and studies
 
 

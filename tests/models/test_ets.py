@@ -123,6 +123,27 @@ def test_statsmodels_indeed_refuses_the_short_series(with_short_series: Panel) -
         ETSModel(y, seasonal="add", seasonal_periods=24, initialization_method="heuristic")
 
 
+@pytest.mark.parametrize("make", [ETS, AutoETS, HoltWinters])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_single_observation_falls_back_with_a_reason_and_the_log_names_what_the_forecast_does(
+    make: Any, masked: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = pd.DataFrame({"unique_id": "long", "ds": np.arange(24), "y": 5.0 + np.arange(24) % 4})
+    one = pd.DataFrame(
+        {"unique_id": "one", "ds": [21, 22, 23] if masked else [23], "y": [7.0, np.nan, np.nan][: 3 if masked else 1]}
+    )
+    two = pd.DataFrame({"unique_id": "two", "ds": [22, 23], "y": [7.0, 9.0]})
+    panel = Panel.from_frame(pd.concat([long, one, two]), freq=1, season_length=4, gaps="mask")
+    with caplog.at_level(logging.WARNING):
+        forecast = make(jobs=1).fit(panel).predict(3, levels=(0.1, 0.9))
+    assert forecast.fallback.tolist() == ["", "Naive", "Naive"]
+    assert forecast.reason[1] == "a single observation does not tell how a series moves"
+    np.testing.assert_array_equal(forecast.mean[1], 7.0)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert all(" get the forecast of Naive (" in line for line in told)
+
+
 def test_a_series_that_cannot_be_estimated_gets_the_seasonal_naive_forecast(
     with_short_series: Panel, seasonal_panel: Panel, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -131,7 +152,7 @@ def test_a_series_that_cannot_be_estimated_gets_the_seasonal_naive_forecast(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage() == (
-        "ETS: 1 series get the seasonal naive forecast (30 observations are less than two seasons of 24 steps): 's2'"
+        "ETS: 1 series get the forecast of SeasonalNaive (30 observations are less than two seasons of 24 steps): 's2'"
     )
 
     forecast = model.predict(50, levels=(0.1, 0.5))

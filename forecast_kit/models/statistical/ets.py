@@ -15,6 +15,7 @@ from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 from forecast_kit.core.forecaster import FitCallback
 from forecast_kit.data.filling import fill_by_season
 from forecast_kit.data.panel import Panel
+from forecast_kit.data.stages import count_of
 from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.models.local import LocalForecaster, States
 from forecast_kit.models.naive import check_positive
@@ -70,8 +71,8 @@ class ETS(LocalForecaster):
     numerically unstable; those that multiply are for series with positive values alone.
 
     Estimated by statsmodels' `ETSModel`. Quantiles are the model's own: normal where all is additive, of
-    sample paths elsewhere. A series on which the estimation breaks down (fewer than two seasons, say)
-    gets the seasonal naive forecast instead, and the forecast says so in `fallback` and `reason`.
+    sample paths elsewhere. A series on which the estimation breaks down (a single observation, or fewer than two
+    seasons) gets the seasonal naive forecast instead, and the forecast says so in `fallback` and `reason`.
 
     Args:
         error: `"add"`, `"mul"` or `"auto"`; by default it multiplies where the season does and adds elsewhere.
@@ -151,7 +152,10 @@ class ETS(LocalForecaster):
         m = self.season_length_
         rows = panel.tail(self.max_history) if self.max_history else panel
         filled = fill_by_season(rows, m)
-        series = [filled[a:b] for a, b in zip(rows.indptr[:-1], rows.indptr[1:], strict=True)]
+        # A single value would pass for a constant series, of which the next values are certain.
+        seen = count_of(rows.observed, rows.indptr)
+        series = [filled[a:b] if n > 1 else filled[b - n : b]
+                  for a, b, n in zip(rows.indptr[:-1], rows.indptr[1:], seen, strict=True)]  # fmt: skip
         forms = self._candidates(m)
         estimate = partial(estimate_ets, forms=forms, season_length=m, initial=self.initial, budget_s=self.budget_s)
         estimates = estimate_each(estimate, series, self.jobs, callbacks)
@@ -244,6 +248,10 @@ def estimate_ets(
 ) -> Estimate:
     """The form of least AICc for one series `[T]`, and its states after the last step."""
     m, deadline = season_length, Deadline(budget_s)
+    if len(y) < 2:
+        return Estimate(
+            {}, "a single observation does not tell how a series moves" if len(y) else "nothing was observed"
+        )
     if (y == y[0]).all():  # nothing to estimate; an optimiser would divide by the variance
         return Estimate(_state(y[-1:], Form("add", None, None).code, np.zeros(1), deviation=0.0))
     scale = float(np.abs(y).mean())
