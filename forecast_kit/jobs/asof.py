@@ -20,6 +20,11 @@ from forecast_kit.jobs.sections import ScheduleSection
 
 __all__ = ["AsOf"]
 
+_EVERY: dict[str, pd.DateOffset] = {
+    "hour": pd.DateOffset(hours=1), "day": pd.DateOffset(days=1), "week": pd.DateOffset(weeks=1),
+    "month": pd.DateOffset(months=1),
+}  # fmt: skip
+
 
 @total_ordering
 @dataclass(frozen=True)
@@ -120,6 +125,25 @@ def now(schedule: ScheduleSection, schema: PanelSchema, *, clock: datetime | Non
     return AsOf(day.replace(day=1) if schedule.every == "month" else day)
 
 
+def overtaken(
+    as_of: AsOf, schedule: ScheduleSection, schema: PanelSchema, *, clock: datetime | None = None
+) -> AsOf | None:
+    """The moment of a run now, where an as-of is more than one run ahead of it: a slip more often than a wish.
+
+    None where it is not, or where time is numbered. Arguments are those of `now`.
+
+    >>> at = datetime(2024, 7, 3, 22, 30, tzinfo=ZoneInfo("UTC"))
+    >>> moments = [AsOf.read(f"2024-07-0{day}") for day in (1, 4, 5)]
+    >>> [str(overtaken(one, ScheduleSection(every="day"), PanelSchema(freq="h"), clock=at)) for one in moments]
+    ['None', 'None', '2024-07-03']
+    """
+    if isinstance(as_of.stamp, int):
+        return None
+    present = now(schedule, schema, clock=clock)
+    assert not isinstance(present.stamp, int)  # where the as-of is a date, so is now
+    return present if as_of.stamp > present.stamp + _EVERY[schedule.every] else None
+
+
 def span_of(first: AsOf, last: AsOf, schedule: ScheduleSection, schema: PanelSchema) -> list[AsOf]:
     """The moments from the first to the last, both included, as often as the job runs; numbered time in steps.
 
@@ -133,9 +157,8 @@ def span_of(first: AsOf, last: AsOf, schedule: ScheduleSection, schema: PanelSch
         assert isinstance(high, int)
         assert isinstance(step, int)  # where time is numbered, all of it is
         return [AsOf(stamp) for stamp in range(low, high + 1, step)]
-    every = {"hour": pd.offsets.Hour(1), "day": pd.offsets.Day(1), "week": pd.DateOffset(weeks=1),
-             "month": pd.DateOffset(months=1)}[schedule.every]  # fmt: skip
-    return [AsOf(stamp) for stamp in pd.date_range(first.stamp, last.stamp, freq=every, unit="us")]
+    stamps = pd.date_range(first.stamp, last.stamp, freq=_EVERY[schedule.every], unit="us")
+    return [AsOf(stamp) for stamp in stamps]
 
 
 def known_at(frame: pd.DataFrame, schema: PanelSchema, as_of: AsOf) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -21,7 +21,7 @@ import forecast_kit.mlflow as fk_mlflow
 from forecast_kit.data.panel import Panel
 from forecast_kit.errors import ArgumentError, BusyError, ConfigError, StoreError
 from forecast_kit.jobs import monitor
-from forecast_kit.jobs.asof import AsOf
+from forecast_kit.jobs.asof import AsOf, overtaken
 from forecast_kit.jobs.config import JobConfig
 from forecast_kit.jobs.delivery import deliver
 from forecast_kit.jobs.isolating import one_line
@@ -32,9 +32,9 @@ from forecast_kit.jobs.sources import OpenSource, open_source, read_source
 from forecast_kit.jobs.summary import Summary
 from forecast_kit.jobs.training import check_training, train
 from forecast_kit.mlflow.deploying import Deployment, champions
-from forecast_kit.mlflow.registry import find_version
+from forecast_kit.mlflow.registry import find_version, history
 from forecast_kit.mlflow.runs import Run
-from forecast_kit.mlflow.store import DEFAULT_FOLDER, Store
+from forecast_kit.mlflow.store import DEFAULT_FOLDER, NO_ANSWER, Store
 from forecast_kit.mlflow.tagging import decided, tagged
 
 __all__ = ["run_batch", "only_one"]
@@ -51,6 +51,7 @@ class Batch:
         source, sink, store, run: open.
         out: where to tell.
         summary: of the run, which the tasks fill in.
+        failures: with the first of which the run ends, once the forecast is written.
     """
 
     config: JobConfig
@@ -63,11 +64,16 @@ class Batch:
     summary: Summary
     force: bool
     hindsight: bool
+    failures: list[Exception]
 
     @property
     def name(self) -> str:
         """Of the registered model."""
         return self.config.register_.name
+
+    def unanswered(self, error: StoreError, so: str) -> None:
+        """Goes on although the store gave no answer, see `_unanswered`."""
+        _unanswered(error, so, self.store, self.out, self.failures)
 
 
 def run_batch(
@@ -85,7 +91,8 @@ def run_batch(
 
     With `monitor` among the tasks, `train` trains only where a rule fires or nobody is champion; without it, always.
     A store that does not answer stops no forecast: the copy of the last champion on this machine makes it, and what is
-    tracked waits for `forecast-kit sync`.
+    tracked waits for `forecast-kit sync`. A server may be away for a night; where an embedded store is broken (a full
+    disk, a damaged file), which nobody else would notice, the run fails once the forecast is written.
 
     Args:
         config: from `read_job`; it must have a `sink`.
@@ -102,7 +109,8 @@ def run_batch(
         BusyError: the same job is running.
         DataError, ArgumentError: the data cannot be used, or the champion must not forecast for that as-of.
         StoreError, ArtifactError: the sink failed, or the champion's artefact is not what was registered.
-        ForecastKitError, ...: monitor or training failed; where a forecast was asked for it has been written before.
+        ForecastKitError, ...: monitor, training or an embedded store failed; where a forecast was asked for it has been
+            written before.
 
     >>> from pathlib import Path
     >>> from rich.console import Console
@@ -136,16 +144,23 @@ def run_batch(
         unguarded = claim(config.sink, config.name) if {"monitor", "forecast"} & set(tasks) else None
         if unguarded is not None:
             out.warn(unguarded)
-        store = _connected(config, offline, out)
+        present = overtaken(as_of, config.schedule, source.schema)
+        if present is not None:
+            out.warn(f"the as-of {as_of} lies in the future, a run now would be as of {present}: the forecast begins "
+                     f"there, and what is missing before it counts as late")  # fmt: skip
+        failures: list[Exception] = []
+        store = _connected(config, offline, out, failures)
+        if failures and "forecast" not in tasks:
+            raise failures[0]
         with fk_mlflow.start_run(store, config.name, f"{config.name} {as_of}") as run:
             run.set_tags({"job": config.name, "as_of": as_of.label, "tasks": ", ".join(summary.tasks)})
-            batch = Batch(config, as_of, source, sink, store, run, out, summary, force, hindsight)
-            wanted, failures = "monitor" not in tasks, list[Exception]()
+            batch = Batch(config, as_of, source, sink, store, run, out, summary, force, hindsight, failures)
+            wanted = "monitor" not in tasks
             if "monitor" in tasks:
-                with _postponing(batch, failures, "the monitor"):
+                with _postponing(batch, "the monitor"):
                     wanted = _monitor(batch)
             if "train" in tasks and wanted:
-                with _postponing(batch, failures, "the training"):
+                with _postponing(batch, "the training"):
                     _train(batch)
             if "forecast" in tasks:
                 deliver(batch)
@@ -158,19 +173,22 @@ def run_batch(
         summary.link = run.link
         if run.waiting is not None and not store.offline:
             why = run.trouble or f"{run.refused} entries refused"
-            out.warn(f"the tracking store has not taken everything ({why}); the rest waits in {run.waiting}")
+            told = f"the tracking store has not taken everything ({why}); the rest waits in {run.waiting}"
+            if run.trouble and _embedded(store):
+                raise StoreError(told)
+            out.warn(told)
     return summary
 
 
 @contextmanager
-def _postponing(batch: Batch, failures: list[Exception], what: str) -> Iterator[None]:
+def _postponing(batch: Batch, what: str) -> Iterator[None]:
     """What goes wrong in the block is kept for later where a forecast is still to be made: a champion can make it."""
     try:
         yield
     except Exception as error:
         if "forecast" not in batch.summary.tasks:
             raise
-        failures.append(error)
+        batch.failures.append(error)
         batch.out.warn(f"{what} failed, and the forecast is made without it: {one_line(error)}")
 
 
@@ -217,14 +235,26 @@ def only_one(home: Path, name: str, wait_s: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def _connected(config: JobConfig, offline: bool, out: Reporter) -> Store:
+def _embedded(store: Store) -> bool:
+    """Whether the store is a file of this machine, and no server that may be away."""
+    return store.uri.startswith(("sqlite:", "file:")) or "://" not in store.uri
+
+
+def _unanswered(error: Exception, so: str, store: Store, out: Reporter, failures: list[Exception]) -> None:
+    """A warning that the store gave no answer, and of an embedded one a failure, with which the run ends."""
+    if _embedded(store):
+        failures.append(error)
+    out.warn(f"{error}; {so}")
+
+
+def _connected(config: JobConfig, offline: bool, out: Reporter, failures: list[Exception]) -> Store:
     """The store, and what earlier runs could not tell it is told first; without an answer, the journal alone."""
     with out.stage("connect") as stage:
         try:
             store = fk_mlflow.connect(config.store, offline=offline)
-        except StoreError as error:
-            out.warn(f"{error}; going on with the copy of the last champion")
+        except (StoreError, OSError) as error:  # the latter of the lock beside an embedded store
             store = fk_mlflow.connect(config.store, offline=True)
+            _unanswered(error, "going on with the copy of the last champion", store, out, failures)
         stage.note(store=store.uri.rpartition("@")[2], offline=store.offline)
         # A training that was killed may have registered a version that the store has not heard of yet.
         left = [] if store.offline else [one for one in fk_mlflow.sync(store) if one.left or one.refused or one.trouble]
@@ -278,10 +308,26 @@ def _watched(batch: Batch) -> monitor.Watched | None:
         if deployment is None:
             return monitor.Watched(None, None, float("nan"), last)
         tags = find_version(batch.store.client, batch.name, deployment.version).tags
-    except StoreError as error:
-        batch.out.warn(f"no rule was asked: {error}")
+        back = _rolled_back(batch, deployment.version)
+    except (StoreError, *NO_ANSWER) as error:
+        batch.unanswered(StoreError(f"cannot ask the registry: {one_line(error)}"), "no rule was asked")
         return None
-    return monitor.Watched(deployment.version, deployment.trained_until, float(tags.get("mase", "nan")), last)
+    return monitor.Watched(deployment.version, deployment.trained_until, float(tags.get("mase", "nan")), last, back)
+
+
+def _rolled_back(batch: Batch, version: str) -> AsOf | None:
+    """When a rollback made the version champion, on the clock of the as-ofs; None where none did, or time is numbered.
+
+    Raises:
+        StoreError: the registry gave no answer.
+    """
+    if isinstance(batch.as_of.stamp, int):
+        return None
+    last = history(batch.store.client, batch.name).iloc[-1]  # a champion has at least the change that made it one
+    if (last["by"], last["version"]) != ("rollback", version):
+        return None
+    at = last["from"].tz_convert(batch.source.schema.timezone or "UTC").tz_localize(None)
+    return AsOf(at.floor("min").as_unit("us"))
 
 
 def _some_series(batch: Batch) -> Panel | None:

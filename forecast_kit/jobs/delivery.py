@@ -39,12 +39,12 @@ def deliver(batch: Batch) -> None:
     config, summary = batch.config, batch.summary
     rules = Rules.of(config.forecast, horizon=config.backtest.horizon, levels=config.backtest.levels)
     with batch.out.stage("forecast") as stage, tempfile.TemporaryDirectory(prefix="forecast_kit-") as scratch:
-        deployment = _deployed(batch)
+        deployment, nobody = _deployed(batch)
         if deployment is not None:
             name, version, folder, tally = batch.name, deployment.version, deployment.folder, _Tally()
         else:
             name, version, folder = "SeasonalNaive", "", _stand_in(batch, Path(scratch) / "model", rules.horizon)
-            tally = _Tally(f"no version of {batch.name} is champion")
+            tally = _Tally(nobody)
         parts = forecast_chunks(
             batch.source.chunks(config.execution.chunk), folder, config.execution, schema=batch.source.schema,
             as_of=batch.as_of, rules=rules, static=batch.source.static,
@@ -67,25 +67,35 @@ def deliver(batch: Batch) -> None:
                            f"{config.forecast.max_fallback:.1%}")  # fmt: skip
 
 
-def _deployed(batch: Batch) -> Deployment | None:
-    """The champion of that moment: the last that had not learned from later data; None where there never was one."""
-    schema = batch.source.schema
+def _deployed(batch: Batch) -> tuple[Deployment | None, str]:
+    """The champion of that moment, the last that had not learned from later data; or None, and why there is none."""
+    schema, asked = batch.source.schema, not batch.store.offline
     try:
         fit, present = honest(champions(batch.store, batch.name), batch.as_of, schema, hindsight=batch.hindsight)
     except StoreError as error:
-        batch.out.warn(f"{error}; going on with the copy of the last champion")
+        batch.unanswered(error, "going on with the copy of the last champion")
+        asked = False
         away = fk_mlflow.Store(batch.store.uri, batch.store.folder, batch.store.home, offline=True)
         fit, present = honest(champions(away, batch.name), batch.as_of, schema, hindsight=batch.hindsight)
     if present is None:
-        batch.out.warn(f"no version of {batch.name} is champion: every series gets the seasonal naive forecast")
-        return None
-    if fit is not None:
-        return fit
-    raise ArgumentError(
-        f"the champion of {batch.name}, version {present.version}, learned from data until {present.trained_until}, "
-        f"which as of {batch.as_of} was still to come, and so did those before it; its forecasts would look better "
-        f"than they are. Train as of an earlier date, or pass --hindsight"
-    )
+        nobody = f"no version of {batch.name} is champion" if asked else (
+            f"the registry was not asked, and no copy of a champion of {batch.name} is on this machine"
+        )  # fmt: skip
+        batch.out.warn(f"{nobody}: every series gets the seasonal naive forecast")
+        return None, nobody
+    if fit is None:
+        raise ArgumentError(
+            f"the champion of {batch.name}, version {present.version}, learned from data until "
+            f"{present.trained_until}, which as of {batch.as_of} was still to come, and so did those before it; its "
+            f"forecasts would look better than they are. Train as of an earlier date, or pass --hindsight"
+        )
+    if not asked:
+        batch.out.warn(
+            f"the forecast is made by this machine's copy of {batch.name} version {fit.version}, fetched "
+            f"{fit.fetched:%Y-%m-%d %H:%M} UTC; the registry last told who is champion {fit.asked:%Y-%m-%d %H:%M} UTC, "
+            f"and a promotion or rollback on another machine since then is not known here"
+        )
+    return fit, ""
 
 
 def honest(

@@ -51,12 +51,14 @@ class Watched:
         trained_until: the last stamp that it learned from.
         mase: what its backtest found when it was judged, NaN where that was not told.
         last_training: the as-of of the job's last training, whoever became champion by it.
+        rolled_back: when a rollback made it champion, on the clock of the as-ofs; None where none did.
     """
 
     version: str | None
     trained_until: str | int | None
     mase: float
     last_training: AsOf | None
+    rolled_back: AsOf | None = None
 
 
 def score_past(
@@ -169,11 +171,9 @@ def checks(
         found += _drift(panel, watched.trained_until, as_of, rules.drift, section.window)
     fired = [one for one in found if one.fired]
     reason = "; ".join(one.reason for one in fired) or "no rule fired"
-    rests = fired and _cooling(rules.cooldown, watched.last_training, as_of)
-    if rests:
-        reason += f"; the last training was as of {watched.last_training}, less than {rules.cooldown} ago"
+    rests = _rest(rules.cooldown, watched, as_of) if fired else ""
     wanted = bool(fired) and not rests
-    return [*found, Check(RETRAIN, float(wanted), 1.0, wanted, reason)]
+    return [*found, Check(RETRAIN, float(wanted), 1.0, wanted, reason + rests)]
 
 
 def recent_scores(scores: pd.DataFrame, window: int, version: str | None) -> pd.DataFrame:
@@ -232,13 +232,27 @@ def _drift(panel: Panel, trained_until: str | int, as_of: AsOf, most: float, win
     split, end = int(panel.axis.steps(stamp)[0]) + 1, first_step(panel, as_of)
     found = input_drift(panel, split=split, end=end, length=window * panel.season_length)
     return [
-        Check(f"drift {name}", value, most, value > most, f"{name} moved {value:.2f} times as far as ever in training")
-        for name, value in found.items()
-    ]
+        Check(
+            f"drift {name}", moved.value, most, moved.value > most,
+            moved.unjudged or f"{name} moved {moved.value:.2f} times as far as ever in training",
+        )
+        for name, moved in found.items()
+    ]  # fmt: skip
 
 
-def _cooling(cooldown: str | int | None, last: AsOf | None, as_of: AsOf) -> bool:
-    return cooldown is not None and last is not None and lapse(as_of, last.stamp) < _amount(cooldown)
+def _rest(cooldown: str | int | None, watched: Watched, as_of: AsOf) -> str:
+    """What puts a training off, empty where nothing does: the last one, or a rollback, is not long enough ago.
+
+    A version that somebody brought back is old by nature. Without a rest the same recipe would be trained, and perhaps
+    promoted, the next night.
+    """
+    for since, what in (
+        (watched.last_training, "the last training was as of"),
+        (watched.rolled_back, "a rollback made the champion what it is on"),
+    ):
+        if cooldown is not None and since is not None and lapse(as_of, since.stamp) < _amount(cooldown):
+            return f"; {what} {since}, less than {cooldown} ago"
+    return ""
 
 
 def lapse(as_of: AsOf, since: pd.Timestamp | str | int) -> float:

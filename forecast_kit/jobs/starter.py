@@ -53,7 +53,8 @@ def write_starter(
     """Writes a job file to begin with; what must still be stated in it, a line each.
 
     Without data of one's own it runs as it stands. With them, nothing that is not stated is guessed: the file says what
-    the columns might be in comments, and is not valid until somebody has decided.
+    the columns might be in comments, and is not valid until somebody has decided. Where the frequency is stated, what
+    follows from it is filled in, see `suited`.
 
     Args:
         job: the file to write.
@@ -73,7 +74,12 @@ def write_starter(
     if data is not None:
         section, left = data_section(data, stated, columns_of(data))
         text = with_data(text, section)
-        left.append("what suits your data: backtest.horizon, candidates.gru.input_length and schedule are for months")
+        if stated.freq is None:
+            left.append(
+                "what suits your data: backtest.horizon, candidates.gru.input_length, monitor, schedule are for months"
+            )
+        else:
+            text = suited(text, stated.freq)
     elif stated != Stated():
         raise ArgumentError("columns and freq are those of your own data; say --data as well")
     text = text.replace(" job.yaml", f" {shlex.quote(str(job))}")
@@ -91,6 +97,64 @@ def with_data(text: str, section: str) -> str:
     before, rest = text.split("data:\n", 1)
     old, after = rest.split("\nbaselines:", 1)
     return f"{before}data:\n{section}{_choices(old)}\nbaselines:{after}"
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """What usually suits data of a frequency; steps are told by themselves, lapses as a job file writes them."""
+
+    horizon: int
+    every: str
+    on: str
+    max_age: str
+    cooldown: str
+
+
+def _pace(freq: str | int, season: int) -> _Pace:
+    """How far ahead, how often, and how long a training is good for, by the length of a step."""
+    if isinstance(freq, int):  # no clock tells when to run, and ages are in the units that the steps are counted in
+        return _Pace(6, "day", "", str(100 * freq), str(10 * freq))
+    start = pd.Timestamp("2024-01-01")
+    days = (pd.date_range(start, periods=9, freq=freq)[-1] - start) / pd.Timedelta("8D")
+    if days < 1:
+        return _Pace(season, "day", "", "28D", "7D")
+    if days < 5:  # days, business days among them: two weeks ahead
+        return _Pace(2 * season, "day", "", "56D", "14D")
+    if days < 25:
+        return _Pace(13, "week", "Mon", "182D", "28D")
+    if days < 60:
+        return _Pace(6, "month", "2", "365D", "28D")
+    return _Pace(4, "month", "2", "730D", "90D") if days < 300 else _Pace(3, "month", "2", "1460D", "365D")
+
+
+def suited(text: str, freq: str) -> str:
+    """The job file with what follows from the frequency: season, horizon, two seasons to read, when to run and train.
+
+    Raises:
+        SchemaError: it is no frequency.
+
+    >>> [line.split("#")[0].strip() for line in suited(template(), "D").splitlines() if " every:" in line]
+    ['every: day']
+    """
+    schema = PanelSchema(freq=int(freq) if freq.isdecimal() else freq)
+    season = schema.season_length
+    pace = _pace(schema.freq, season)
+    values = {
+        "season_length": season, "input_length": max(2 * season, 2 * pace.horizon) if season == 1 else 2 * season,
+        "horizon": pace.horizon, "step": pace.horizon, "max_delay": pace.horizon, "max_age": pace.max_age,
+        "cooldown": pace.cooldown, "every": pace.every,
+    }  # fmt: skip
+    for key, value in values.items():
+        text = re.sub(rf"(^ *(?:# +)?{key}: )(\S+)( *)", partial(_replaced, value=str(value)), text, flags=re.MULTILINE)
+    if pace.on:
+        return re.sub(r"(^  on: )(\S+)( *)", partial(_replaced, value=pace.on), text, flags=re.MULTILINE)
+    return re.sub(r"^  on: 2( *)  #", r"  # on: 2\1#", text, flags=re.MULTILINE)  # every day has no day of its own
+
+
+def _replaced(match: re.Match[str], *, value: str) -> str:
+    """The key with another value, and the comment behind it where it was."""
+    width = len(match[2]) + len(match[3])
+    return match[1] + (f"{value:<{width}}" if match[3] and len(value) < width else value + match[3])
 
 
 def _choices(old: str) -> str:

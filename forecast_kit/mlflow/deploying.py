@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.tracking import MlflowClient
 
 from forecast_kit.errors import ArtifactError, StoreError
 from forecast_kit.mlflow import ledger
 from forecast_kit.mlflow.flavor import DIGEST_TAG, FLAVOR_NAME, artifact_digest
 from forecast_kit.mlflow.naming import CHAMPION, MISSING, check_name
-from forecast_kit.mlflow.store import Store
+from forecast_kit.mlflow.store import DEFAULT_FOLDER, NO_ANSWER, Store
 
 _KEPT = 3  # copies of champions, the present one among them
 _LINE = "line.json"
+_DATABASE = "/mlflow.db"  # of an embedded store, in the folder that copies lie below
+_LOG = logging.getLogger("forecast_kit.mlflow")
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Deployment:
         folder: holds the MLflow model; `load_served` reads it.
         forecaster: the class.
         trained_until: the latest stamp that it learned from, see `Forecaster.trained_until_`.
+        fetched: when this copy was made, UTC.
+        asked: when the registry last told who is champion, UTC.
     """
 
     name: str
@@ -42,6 +50,8 @@ class Deployment:
     folder: Path
     forecaster: str
     trained_until: str | int | None
+    fetched: datetime
+    asked: datetime
 
 
 def champions(store: Store, name: str) -> Iterator[Deployment]:
@@ -59,7 +69,7 @@ def champions(store: Store, name: str) -> Iterator[Deployment]:
         ArtifactError: what was fetched is not what was registered.
     """
     check_name(name)
-    home = store.home / "champions" / _folder_name(name)
+    home = _copies(store, name)
     line = _remembered(home) if store.offline else _line(store, name)
     if not store.offline:
         _remember(home, line)
@@ -68,6 +78,47 @@ def champions(store: Store, name: str) -> Iterator[Deployment]:
         if store.offline and not folder.exists():
             continue
         yield _deployment(name, version, _fetched(store, name, version, digest, folder))
+
+
+def follow(client: MlflowClient, name: str) -> None:
+    """Takes away this machine's copies that a change of champion made wrong, and fetches the new champion's.
+
+    Else a version that was rolled back would forecast on when the registry is away. It is called after the change, and
+    does nothing where no job of this machine and folder has forecast with the model. What goes wrong is a warning: the
+    change is made, and a copy that cannot be renewed is not used.
+
+    Args:
+        client: of the registry.
+        name: of the registered model.
+    """
+    stores = (Store(client.tracking_uri, None, home) for home in _homes(client.tracking_uri))
+    store = next((one for one in stores if _copies(one, name).exists()), None)
+    if store is None:
+        return
+    home = _copies(store, name)
+    try:
+        _remember(home, _line(store, name))
+    except (StoreError, OSError) as error:
+        (home / _LINE).unlink(missing_ok=True)
+        _LOG.warning("this machine's copies of %s are out of use until a job can ask the registry: %s", name, error)
+        return
+    try:
+        next(champions(store, name), None)
+    except (StoreError, ArtifactError, MlflowException, OSError) as error:
+        _LOG.warning("this machine has no copy of the new champion of %s, to forecast with while the registry is away: "
+                     "%s", name, error)  # fmt: skip
+
+
+def _homes(uri: str) -> Iterator[Path]:
+    """The folders that `connect` may have given a store of that address as `home`, the likelier first."""
+    if uri.startswith("sqlite:///") and uri.endswith(_DATABASE):
+        yield Path(uri.removeprefix("sqlite:///")).parent
+    if uri == os.environ.get("MLFLOW_TRACKING_URI"):
+        yield Path(DEFAULT_FOLDER).absolute()
+
+
+def _copies(store: Store, name: str) -> Path:
+    return store.home / "champions" / _folder_name(name)
 
 
 def _folder_name(name: str) -> str:
@@ -84,18 +135,15 @@ def _line(store: Store, name: str) -> list[tuple[str, str]]:
     """Version and digest of each champion, the present one first; of those that still exist."""
     try:
         model = store.client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code in MISSING:
-            return []
-        raise StoreError(f"cannot ask for the champion of {name!r}: {error.message}") from error
-    line = [*reversed(ledger.line_of_succession(ledger.changes(model.tags)))]
-    alias = model.aliases.get(CHAMPION)
-    # The alias is the truth: it may have been moved by hand, or a record of it may still be missing.
-    line = [] if alias is None else list(dict.fromkeys([str(alias), *line]))
-    try:
+        line = [*reversed(ledger.line_of_succession(ledger.changes(model.tags)))]
+        alias = model.aliases.get(CHAMPION)
+        # The alias is the truth: it may have been moved by hand, or a record of it may still be missing.
+        line = [] if alias is None else list(dict.fromkeys([str(alias), *line]))
         found = [ledger.existing(store.client, name, version) for version in line]
-    except MlflowException as error:
-        raise StoreError(f"cannot ask for the champions of {name!r}: {error.message}") from error
+    except NO_ANSWER as error:
+        if isinstance(error, MlflowException) and error.error_code in MISSING:
+            return []
+        raise StoreError(f"cannot ask for the champions of {name!r}: {str(error).splitlines()[0]}") from error
     return [(str(one.version), one.tags.get(DIGEST_TAG, "")) for one in found if one is not None]
 
 
@@ -128,15 +176,19 @@ def _fetched(store: Store, name: str, version: str, digest: str, folder: Path) -
                             f"asked for another; run the job again when it can")  # fmt: skip
     staging = folder.with_name(f".{version}-{uuid.uuid4().hex}")
     try:
-        local = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=str(staging))
+        local = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"models:/{name}/{version}", dst_path=str(staging), tracking_uri=store.uri,
+            registry_uri=store.uri,
+        )  # fmt: skip
         if digest and _digest(Path(local)) != digest:
             raise ArtifactError(
                 f"models:/{name}/{version} is not what was registered: its tag {DIGEST_TAG} is {digest}, and its "
                 f"artefact has another digest; restore the artefact, or roll back to another version"
             )
         shutil.rmtree(folder, ignore_errors=True)  # a damaged copy
+        os.utime(local)  # files keep the times of the training; the folder tells when the copy was made
         Path(local).replace(folder)
-    except (MlflowException, OSError) as error:
+    except (*NO_ANSWER, OSError) as error:
         raise StoreError(f"cannot fetch models:/{name}/{version}: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -154,4 +206,7 @@ def _deployment(name: str, version: str, folder: Path) -> Deployment:
     about = Model.load(str(folder)).flavors.get(FLAVOR_NAME)
     if about is None:
         raise ArtifactError(f"models:/{name}/{version} is no forecast_kit model; roll back to a version that is one")
-    return Deployment(name, version, folder, str(about.get("forecaster", "")), about.get("trained_until"))
+    fetched, asked = (datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in (folder, folder.parent / _LINE))
+    return Deployment(
+        name, version, folder, str(about.get("forecaster", "")), about.get("trained_until"), fetched, asked
+    )

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from forecast_kit.errors import ArgumentError, ArtifactError, StoreError
 from forecast_kit.evaluation.gate import Verdict
-from forecast_kit.mlflow import ledger
+from forecast_kit.mlflow import deploying, ledger
 from forecast_kit.mlflow.describing import markdown, p_value, percent
 from forecast_kit.mlflow.flavor import DIGEST_TAG, FLAVOR_NAME
 from forecast_kit.mlflow.ledger import Change, existing
@@ -203,6 +203,7 @@ def promote(
     It is refused, too, where another version became champion while this one was judged: it has not been compared with
     that one. First the version's tags and text tell the verdict, then the alias moves as `ledger` tells: a crash in
     between leaves a version with `decision: promoted` that has no `champion_from`, and calling again completes it.
+    Copies of champions on this machine follow, see `forecast_kit.mlflow.deploying.follow`.
 
     Args:
         client: of the store.
@@ -246,13 +247,17 @@ def promote(
             if verdict.promoted:
                 change = Change(at, version, verdict.challenger, before, "promotion", verdict.reason)
                 ledger.apply(client, name, change, check=check)
+    if verdict.promoted:
+        deploying.follow(client, name)
     return Decision(verdict.promoted, verdict.reason, version, before)
 
 
 def rollback(client: MlflowClient, name: str, *, to: str | None = None, reason: str = "") -> Decision:
     """Makes the version champion that the present one replaced, or another one, without asking a gate.
 
-    A second call goes one further back. What was taken back is not deleted: it can be promoted again.
+    A second call goes one further back. What was taken back is not deleted: it can be promoted again. Copies of
+    champions on this machine follow, see `forecast_kit.mlflow.deploying.follow`; other machines hear of it when a job
+    of theirs next asks the registry. For a job's `cooldown` a rollback counts as a training.
 
     Args:
         client: of the store.
@@ -291,6 +296,7 @@ def rollback(client: MlflowClient, name: str, *, to: str | None = None, reason: 
             named = forecaster or found.tags.get("forecaster", "not told")
             change = Change(ledger.next_stamp(model.tags), target, named, before, "rollback", why)
             ledger.apply(client, name, change, check=check)
+    deploying.follow(client, name)
     return Decision(
         True, f"Rolled back: version {target} replaces {_version(before)}: {why.rstrip('.')}.", target, before
     )

@@ -23,6 +23,9 @@ from forecast_kit.errors import StoreError
 
 DEFAULT_FOLDER = ".forecast_kit"
 
+# What a store raises that gives no answer; MLflow lets the second through while it opens a database that is broken.
+NO_ANSWER = (MlflowException, SQLAlchemyError)
+
 
 @dataclass(frozen=True)
 class Store:

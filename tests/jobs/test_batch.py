@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +20,7 @@ from batches import FIRST, SERIES, feed, run, trained_job, write_feed, write_job
 from mlflow.tracking import MlflowClient
 from stores import prepared
 
-from forecast_kit.errors import ArgumentError, BusyError, ConfigError, DataError, TooShortError
+from forecast_kit.errors import ArgumentError, BusyError, ConfigError, DataError, StoreError, TooShortError
 from forecast_kit.jobs.batch import only_one
 from forecast_kit.jobs.cli import main
 from forecast_kit.mlflow import connect
@@ -158,23 +163,94 @@ def test_a_training_that_fails_stops_no_forecast(root: Path, trained: Path) -> N
         run(hopeless, "2024-06-21", tasks=["train"])
 
 
+def broken(root: Path, job: Path, day: str = DAY) -> dict:
+    """The summary of a run that has to end with 1, as its store is broken."""
+    with pytest.raises(StoreError):
+        run(job, day)
+    told = json.loads((root / "reports" / "summaries" / f"nightly-{day}.json").read_text())
+    assert told["exit_code"] == 1
+    assert told["error"].startswith("StoreError: ")
+    return told
+
+
 def test_a_store_that_cannot_be_opened_stops_no_forecast(root: Path, trained: Path) -> None:
-    """The champion's copy on this machine makes it; what was logged waits."""
+    """The champion's copy on this machine makes it; what was logged waits, and nobody takes it for a good night."""
     for name in ("champions", "mlflow.db"):
         source = trained / "store" / name
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, _made(root / "store") / name)
     (root / "store" / "mlflow.db").write_bytes(b"no database at all" * 100)
     before = tables(root)
-    summary = run(write_job(root), DAY)
-    assert (summary.exit_code, summary.link) == (0, None)
-    assert any("copy of the last champion" in text for text in summary.warnings)
+    told = broken(root, write_job(root))
+    assert (told["model"]["version"], told["link"]) == ("1", None)
+    assert any("copy of the last champion" in text for text in told["warnings"])
+    asked = datetime.fromtimestamp((trained / "store" / "champions" / "nightly" / "line.json").stat().st_mtime, UTC)
     assert any(
-        "no training" in text or "could not be asked" in text for text in [*summary.warnings, str(summary.monitor)]
+        "by this machine's copy of nightly version 1, fetched 20" in text
+        and f"the registry last told who is champion {asked:%Y-%m-%d %H:%M} UTC" in text
+        for text in told["warnings"]
     )
+    assert any(text.startswith("no training: the registry cannot be asked") for text in told["warnings"])
     assert {key: value for key, value in tables(root).items() if "forecasts" in key} == {
         key: value for key, value in before.items() if "forecasts" in key
     }
     assert len(list((root / "store" / "journal").iterdir())) == 1
+
+
+@contextmanager
+def full_disk(kilobytes: int) -> Iterator[None]:
+    """No file can grow beyond so much, as on a disk that is full: small ones are still written, a database is not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_below_the_store_at_the_first_run_is_a_failure_and_not_a_server_that_is_away(
+    tmp_path: Path,
+) -> None:
+    write_feed(tmp_path, feed())
+    job = write_job(tmp_path)
+    with full_disk(100):
+        told = broken(tmp_path, job)
+        with pytest.raises(StoreError):
+            run(job, DAY, tasks=["train"])  # without a forecast to make it fails at once
+    assert "cannot open the tracking store" in told["error"]
+    rows = forecasts(tmp_path)
+    assert len(rows) == 24 * len(SERIES)
+    assert set(rows["reason"]) == {
+        "the registry was not asked, and no copy of a champion of nightly is on this machine"
+    }  # fmt: skip
+
+
+def test_a_store_that_takes_nothing_more_fails_the_night_and_stops_no_forecast(root: Path, trained: Path) -> None:
+    prepared(root / "store")
+    for name in ("mlflow.db", "champions"):
+        source = trained / "store" / name
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, root / "store" / name)
+    with full_disk(100):
+        told = broken(root, write_job(root), "2024-06-21")  # by reading or by writing, whichever it tries first
+    assert told["model"] == {"name": "nightly", "version": "1"}
+    assert len(forecasts(root, "2024-06-21")) == 24 * len(SERIES)
+    assert run(write_job(root), "2024-06-21").exit_code == 0  # there is room again
+
+
+@pytest.mark.slow
+def test_a_store_that_can_be_read_and_not_written_to_fails_the_night_too(root: Path, trained: Path) -> None:
+    shutil.copyfile(trained / "store" / "mlflow.db", prepared(root / "store") / "mlflow.db")
+    with closing(sqlite3.connect(root / "store" / "mlflow.db")) as other:
+        other.execute("BEGIN IMMEDIATE")  # readers pass, writers wait in vain
+        told = broken(root, write_job(root), "2024-06-21")
+    assert "the tracking store has not taken everything" in told["error"]
+    assert len(forecasts(root, "2024-06-21")) == 24 * len(SERIES)
+
+
+def test_an_as_of_in_the_future_is_told(root: Path, trained: Path) -> None:
+    far = f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%d}"
+    summary = run(job_of(root, trained), far, tasks=["monitor"])
+    assert any(f"the as-of {far} lies in the future" in text for text in summary.warnings)
+    assert run(job_of(root, trained), "2024-06-21", tasks=["monitor"]).warnings == []
 
 
 def _made(folder: Path) -> Path:

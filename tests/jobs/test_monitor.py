@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecast_kit import Panel
 from forecast_kit.jobs.asof import AsOf
 from forecast_kit.jobs.monitor import Check, Watched, as_table, checks, decision_in, recent_figures, unseen
 from forecast_kit.jobs.sections import MonitorSection
@@ -64,6 +65,51 @@ def test_a_rule_fires_beyond_its_threshold(rules: dict, errors: list[float], fir
     assert done["retrain"].fired is fires
     if "cooldown" in rules and not fires:
         assert "the last training was as of 2024-07-01, less than 8D ago" in done["retrain"].reason
+
+
+def test_a_rollback_counts_as_a_training_for_the_cooldown() -> None:
+    """Else the version that somebody brought back, old by nature, would be trained away the next night."""
+    rules = {"max_age": "7D", "cooldown": "5D"}
+    assert found(rules, scores([1.0]))["retrain"].fired  # the last training is seven days ago
+    for at in ("2024-07-05 09:30", "2024-07-08 09:30"):  # a moment after the as-of, too: the run was asked for again
+        done = found(rules, scores([1.0]), watched(rolled_back=AsOf.read(at)))["retrain"]
+        assert not done.fired
+        assert f"a rollback made the champion what it is on {at[:10]}T0930, less than 5D ago" in done.reason
+    assert found(rules, scores([1.0]), watched(rolled_back=AsOf.read("2024-07-02")))["retrain"].fired
+
+
+def daily(shift: float, *, late: int = 0) -> Panel:
+    """Two hundred days of forty shops with a week's pattern; from day 150 on all are shifted, and some send nothing."""
+    rng = np.random.default_rng(1)
+    days = pd.date_range("2024-01-01", periods=200)
+    y = 20 + 5 * np.sin(2 * np.pi * np.arange(200) / 7) + rng.normal(0, 1, (40, 200))
+    y[:, 150:] += shift
+    frame = pd.DataFrame({"unique_id": np.repeat(np.arange(40), 200), "ds": np.tile(days, 40), "y": y.ravel()})
+    return Panel.from_frame(frame[(frame["unique_id"] >= late) | (frame["ds"] < days[150])], freq="D")
+
+
+def drift(panel: Panel, days: int, window: int = 7) -> Check:
+    """What the rule finds so many days after the training."""
+    section = MonitorSection(window=window, retrain={"drift": 1.5})
+    last = pd.Timestamp("2024-01-01") + pd.Timedelta(days=149)
+    mine = watched(trained_until=str(last), last_training=None)
+    as_of = AsOf(last + pd.Timedelta(days=1 + days))
+    return {one.check: one for one in checks(section, mine, scores([]), as_of, panel=panel)}["drift y"]
+
+
+def test_drift_is_judged_a_week_of_steps_after_the_training_and_not_seasons_later() -> None:
+    moved, same = daily(8.0), daily(0.0)
+    assert drift(moved, 3).reason == "not judged yet: 3 of 7 steps since the training"
+    assert not drift(moved, 3).fired
+    seen = drift(moved, 7)
+    assert seen.fired
+    assert seen.reason == f"y moved {seen.value:.2f} times as far as ever in training"
+    assert not any(drift(same, days).fired for days in range(7, 50))
+
+
+def test_a_few_series_that_are_not_late_do_not_speak_for_all() -> None:
+    assert drift(daily(0.0, late=36), 10).reason == "not judged yet: 40 of 200 values in the last 10 steps"
+    assert np.isfinite(drift(daily(0.0, late=10), 10).value)
 
 
 def test_scores_of_another_champion_do_not_count() -> None:

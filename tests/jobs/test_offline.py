@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from batches import feed, run, write_feed, write_job
+from stores import prepared
 
 from forecast_kit.jobs import cli
-from forecast_kit.mlflow import champion, connect, load_model
+from forecast_kit.mlflow import champion, connect, load_model, log_model, rollback
 
 JOB = """
 name: shop
@@ -78,3 +80,31 @@ def test_no_server_at_the_start_is_one_line_and_exit_code_1(
     assert "--offline" in error
     assert len(error.strip().splitlines()) == 1
     assert not (shop / "forecasts").exists()
+
+
+@pytest.mark.usefixtures("same_store_afterwards")
+def test_a_version_that_was_rolled_back_forecasts_no_more_when_the_store_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_feed(tmp_path, feed())
+    prepared(tmp_path / "store")
+    job = write_job(tmp_path, monitor="{window: 1, retrain: {max_age: 1D, cooldown: 1D}}")
+    assert run(job, "2024-06-20").model == {"name": "nightly", "version": "1"}
+    client = connect(tmp_path / "store").client
+    log_model(load_model("models:/nightly/1"), registered_model_name="nightly")
+    rollback(client, "nightly", to="2")
+    assert run(job, "2024-06-21", tasks=["forecast"]).model == {"name": "nightly", "version": "2"}  # its copy is made
+    command = ["rollback", "nightly", "--store", str(tmp_path / "store")]
+    assert called(*command, monkeypatch=monkeypatch) == 0
+    assert "version 1 replaces version 2" in capsys.readouterr().out
+
+    away = run(job, "2024-06-21", tasks=["forecast"], offline=True)
+    assert away.model == {"name": "nightly", "version": "1"}
+    assert any("this machine's copy of nightly version 1, fetched 20" in text for text in away.warnings)
+    assert not (tmp_path / "store" / "champions" / "nightly" / "2").exists()
+
+    night = run(job, "2024-06-22")  # the old version's age would have it trained away at once
+    assert night.monitor is not None
+    assert night.training is None
+    assert "learned from data until 2024-06-19" in night.monitor["reason"]
+    assert "a rollback made the champion what it is on 20" in night.monitor["reason"]

@@ -107,12 +107,17 @@ def drifting(shift: float) -> Panel:
 def test_a_season_is_no_drift_and_a_shift_is() -> None:
     bounds = {"split": 24 * 53, "end": 24 * 60, "length": 24 * 7}
     usual, moved = input_drift(drifting(0.0), **bounds), input_drift(drifting(25.0), **bounds)
-    assert usual["temperature"] < 1.2
-    assert usual["y"] < 1.5
-    assert moved["temperature"] > 1.5
+    assert usual["temperature"].value < 1.2
+    assert usual["y"].value < 1.5
+    assert moved["temperature"].value > 1.5
     assert moved["y"] == usual["y"]
 
 
 def test_too_few_rows_tell_nothing() -> None:
-    assert np.isnan([*input_drift(drifting(0.0), split=24 * 60 - 5, end=24 * 60, length=24).values()]).all()
-    assert np.isnan([*input_drift(drifting(0.0), split=20, end=24 * 60, length=24).values()]).all()
+    for split, why in (
+        (24 * 60 - 5, "not judged yet: 5 of 7 steps since the training"),
+        (20, "cannot be judged: the training saw 20 of 30 steps needed"),
+    ):
+        for moved in input_drift(drifting(0.0), split=split, end=24 * 60, length=24).values():
+            assert np.isnan(moved.value)
+            assert moved.unjudged == why

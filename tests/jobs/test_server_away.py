@@ -58,6 +58,7 @@ def test_a_night_without_the_server_is_forecast_by_the_copy_and_told_later(
     away = run(job, DAYS[2])
     assert (away.exit_code, away.model, away.training, away.link) == (0, first.model, None, None)
     assert any("does not answer" in text and "copy of the last champion" in text for text in away.warnings)
+    assert any("this machine's copy of nightly version 1, fetched 20" in text for text in away.warnings)
     assert away.monitor is not None
     assert away.monitor["reason"] == "the registry could not be asked"  # so no rule is, and nothing is written down
     kept = pd.read_parquet(tmp_path / "out" / "forecasts" / f"as_of={DAYS[2]}")

@@ -148,6 +148,25 @@ def test_what_is_stated_stands_in_the_file_and_is_checked(shop: Path) -> None:
     assert not (shop / "other.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("freq", "season", "horizon", "every", "max_age"),
+    [("h", 24, 24, "day", "28D"), ("D", 7, 14, "day", "56D"), ("W-SUN", 52, 13, "week", "182D"),
+     ("MS", 12, 6, "month", "365D"), ("QS", 4, 4, "month", "730D"), ("1", 1, 6, "day", 100)],
+)  # fmt: skip
+def test_what_follows_from_a_stated_frequency_is_filled_in(
+    shop: Path, freq: str, season: int, horizon: int, every: str, max_age: str | int
+) -> None:
+    told = init(shop / "job.yaml", "--data", shop / "usual.csv", "--freq", freq)
+    assert "next: forecast-kit validate" in told  # nothing is left to be stated
+    config = read_job(shop / "job.yaml")
+    assert (config.backtest.horizon, config.schedule.every) == (horizon, every)
+    assert config.candidates["gru"]["input_length"] == max(2 * season, 2 * horizon if season == 1 else 0)
+    assert config.monitor.retrain.max_age == max_age
+    text = (shop / "job.yaml").read_text()
+    assert f"# season_length: {season} " in text
+    assert f"  # max_delay: {horizon} " in text
+
+
 def test_columns_of_the_usual_names_need_no_word(shop: Path) -> None:
     init(shop / "job.yaml", "--data", shop / "usual.csv", "--freq", "h")
     assert read_source(read_job(shop / "job.yaml").data).panel.y.tolist() == [3.0, 4.0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +16,8 @@ from mlflow.tracking import MlflowClient
 from verdicts import verdict
 
 from forecast_kit.errors import ArgumentError, StoreError
-from forecast_kit.mlflow import Decision, Store, ledger
+from forecast_kit.mlflow import Decision, Store, deploying, ledger
+from forecast_kit.mlflow.deploying import champions
 from forecast_kit.mlflow.locking import LEASE, lease
 from forecast_kit.mlflow.registry import challenger, champion, history, promote, rollback
 
@@ -93,6 +96,40 @@ def test_descriptions_and_tags_fit_into_mlflows_tables(demand: MlflowClient) -> 
     assert len(version.description) <= 5000
     assert max(map(len, version.tags.values())) <= 5000
     assert len(history(demand, "demand")) == 14
+
+
+def test_copies_on_this_machine_follow_a_change_and_cannot_stop_it(
+    store: Store, demand: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    crown(demand, "1", "2")
+    assert not (store.home / "champions").exists()  # where no job has forecast there is nothing to follow
+    home = store.home / "champions" / "demand"
+    for version in "12":
+        (home / version).mkdir(parents=True)
+    (home / "line.json").write_text('[["2", ""], ["1", ""]]')
+    rollback(demand, "demand")
+    assert json.loads((home / "line.json").read_text()) == [["1", ""]]
+    assert sorted(path.name for path in home.iterdir()) == ["1", "line.json"]
+    assert "no copy of the new champion of demand" in caplog.text  # for an empty folder is no model
+    crown(demand, "3")
+    assert json.loads((home / "line.json").read_text()) == [["3", ""], ["1", ""]]
+    assert now(demand) == "3"
+
+
+def test_copies_are_out_of_use_where_the_registry_does_not_tell_whose_turn_it_is(
+    store: Store, demand: MlflowClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = store.home / "champions" / "demand"
+    (home / "2").mkdir(parents=True)
+    (home / "line.json").write_text('[["2", ""]]')
+
+    def away(*arguments: object) -> None:
+        raise StoreError("the registry went away")
+
+    monkeypatch.setattr(deploying, "_line", away)
+    crown(demand, "1")
+    assert [*champions(replace(store, offline=True), "demand")] == []
+    assert "the registry went away" in caplog.text
 
 
 def test_a_refusal_is_written_down_and_changes_nothing_else(demand: MlflowClient) -> None:

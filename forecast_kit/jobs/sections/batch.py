@@ -94,8 +94,10 @@ class RetrainSection(Section):
         max_age: how old the champion's training may be, such as `30D`; where time is numbered a number, in its units.
         error_ratio: how many times the MASE of its backtest the MASE of the champion's last runs may be, such as 1.3.
         min_skill: the least skill over the seasonal naive forecast of the same days.
-        drift: how many times as far as ever in training an input may move, such as 1.5; see `drift.input_drift`.
-        cooldown: how long after a training there is no other.
+        drift: how many times as far as ever in training an input may move, such as 1.5; it is judged from seven steps
+            after the training on (a season, where that is shorter), see `drift.input_drift`.
+        cooldown: how long after a training there is no other. A rollback counts as one, by the clock, where time is
+            not numbered: else the old version's age would ask for a training the next night.
 
     >>> print(RetrainSection(max_age="30D", error_ratio=1.3))
     max_age='30D' error_ratio=1.3 min_skill=None drift=None cooldown=None
@@ -112,7 +114,7 @@ class MonitorSection(Section):
     """What is watched from run to run.
 
     Attributes:
-        window: how many of the champion's last scored runs a rule looks at, and for drift how many seasons.
+        window: how many of the champion's last scored runs a rule looks at, and for drift how many seasons at most.
         look_back: how many of the last runs are scored, as long as steps of theirs have not come true.
         retrain: the rules.
 
