@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import uuid
@@ -20,10 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from forecast_kit.errors import ArtifactError, name_some
+from forecast_kit.core.extensions import IMPORTS
+from forecast_kit.errors import ArgumentError, ArtifactError, name_some
 
 FORMAT_VERSION = 2
 DOCUMENT, ARRAYS, HISTORY, DIGESTS = "forecaster.json", "arrays.npz", "history.npz", "digests.json"
+_UNKNOWN = re.compile(r"unknown (network|stage|forecaster) |\b(cell|head) must be one of ")  # to this process
 _CURE = "fetch it again from where it came, or save the forecaster anew"
 
 
@@ -156,6 +159,10 @@ def damage_told(folder: Path) -> Iterator[None]:
         file = Path(error.filename).name if error.filename else "a file"  # h5py tells no name
         raise ArtifactError(f"{folder} holds no saved forecaster: {file} is missing") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        if isinstance(error, ArgumentError) and _UNKNOWN.search(str(error)):
+            told = str(error).rstrip(".")  # the folder may be whole, and this process not know what it asks for
+            first = "" if IMPORTS in told else f". A class of your own must be imported first, see {IMPORTS}"
+            raise ArtifactError(f"cannot read the forecaster in {folder}: {told}{first}") from error
         raise ArtifactError(f"cannot read the forecaster in {folder}: {error!r}; it is damaged or foreign") from error
 
 

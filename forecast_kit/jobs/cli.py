@@ -16,7 +16,7 @@ from forecast_kit._version import __version__
 from forecast_kit.errors import ArgumentError, ConfigError, DataError, ForecastKitError
 from forecast_kit.jobs.batch_cli import batch_app
 from forecast_kit.jobs.operations_cli import operations_app
-from forecast_kit.jobs.registry_cli import registry_app
+from forecast_kit.jobs.registry_cli import AsOfText, moment_asked, registry_app
 
 if TYPE_CHECKING:
     from forecast_kit.mlflow import Run
@@ -56,6 +56,7 @@ def run(
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask no tracking store; forecast-kit sync sends what was logged.")
     ] = False,
+    as_of: AsOfText = None,
 ) -> None:
     """Run a job: backtest all forecasters, log and register the best, promote it if it earned it, forecast."""
     import forecast_kit.mlflow as fk_mlflow
@@ -64,7 +65,7 @@ def run(
     from forecast_kit.jobs.tasks import run_job
 
     config = read_job(job)
-    result = run_job(config, console, offline=offline)
+    result = run_job(config, console, offline=offline, as_of=moment_asked(config, as_of))
     if result.trained.report is not None:
         console.print(f"report     {result.trained.report.absolute()}")
     if result.forecast is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,11 @@ from forecast_kit.data.schema import PanelSchema
 from forecast_kit.errors import DataError
 from forecast_kit.jobs.asof import AsOf, now
 from forecast_kit.jobs.config import JobConfig
+from forecast_kit.jobs.connecting import shown
 from forecast_kit.jobs.degrading import Rules
+from forecast_kit.jobs.fitting_data import checked
 from forecast_kit.jobs.reading import DataFile, DataFiles, Query, check_names
+from forecast_kit.jobs.scheduling import check_time
 from forecast_kit.jobs.sinks import open_sink
 from forecast_kit.jobs.sources import OpenSource, open_source
 from forecast_kit.jobs.tidying import tidied
@@ -32,7 +37,8 @@ def plan_of(config: JobConfig, *, data: bool = True, as_of: AsOf | None = None) 
     `data` tells files, rows, series and the first and last stamp; `backtest` the cutoffs of a series that ends with the
     last one, and who is judged; `forecast`, `writes` and `next` the rest. Stamps are in UTC where the data have a zone.
     Of Parquet files rows and stamps come from their metadata, and the column of ids is read; a database is asked to
-    count; CSV files are read through, one portion at a time.
+    count; CSV files are read through, one portion at a time. Where there are fewer than half the rows that the
+    frequency would have, ids and stamps of all are read. `warnings` tells what is odd, and may be meant.
 
     Args:
         config: from `read_job`.
@@ -40,16 +46,20 @@ def plan_of(config: JobConfig, *, data: bool = True, as_of: AsOf | None = None) 
         as_of: the run that is asked about; by default the one that would run now.
 
     Raises:
-        DataError, ConfigError: the data cannot be read, or lack a column.
+        DataError, ConfigError: the data cannot be read, lack a column, are too short for the folds, or have another
+            frequency; the clock skips the time of the schedule.
     """
     schema = config.data.panel_schema
     if as_of is None and not isinstance(schema.freq, int):
         as_of = now(config.schedule, schema)
-    told = _data(open_source(config.data, as_of=as_of)) if data else None
+    check_time(config.schedule, date.today())
+    source = open_source(config.data, as_of=as_of) if data else None
+    told = None if source is None else _data(source)
     rules = Rules.of(config.forecast, horizon=config.backtest.horizon, levels=config.backtest.levels)
     return {
         "job": config.name,
         "data": told,
+        "warnings": [] if source is None or told is None else checked(config, source, told),
         "backtest": {
             "folds": config.backtest.folds, "horizon": config.backtest.horizon, "refit": config.backtest.refit,
             "cutoffs": _cutoffs(config, schema, told["last"]) if told else None,
@@ -61,13 +71,20 @@ def plan_of(config: JobConfig, *, data: bool = True, as_of: AsOf | None = None) 
         "forecast": {"horizon": rules.horizon, "levels": list(rules.levels), "execution": config.execution.mode},
         "writes": {
             "sink": None if config.sink is None else open_sink(config.sink, schema).describe(),
-            "output": str(config.output), "store": None if config.store is None else str(config.store),
+            "output": str(config.output), "store": _store(config),
         },
         "next": {
             "as_of": None if as_of is None else as_of.label, "every": config.schedule.every, "at": config.schedule.at,
             "timezone": config.schedule.timezone,
         },
     }  # fmt: skip
+
+
+def _store(config: JobConfig) -> str | None:
+    """Where models are registered, without a password; None for the default folder."""
+    if config.store is not None:
+        return str(config.store)
+    return shown(os.environ.get("MLFLOW_TRACKING_URI", "")) or None
 
 
 def _classes(specs: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -97,10 +114,10 @@ def _data(source: OpenSource) -> dict[str, Any]:
         told["static"] = source.section.static
     if isinstance(stamps.dtype, pd.DatetimeTZDtype):
         stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
-    shown: type[int] | type[str] = int if isinstance(source.schema.freq, int) else str
+    kind: type[int] | type[str] = int if isinstance(source.schema.freq, int) else str
     return told | {
         "rows": rows, "series": ids, "taken": source.section.series or ids,
-        "first": shown(stamps.min()), "last": shown(stamps.max()),
+        "first": kind(stamps.min()), "last": kind(stamps.max()),
     }  # fmt: skip
 
 
@@ -208,4 +225,4 @@ def lines_of(plan: dict[str, Any]) -> list[str]:
     when = f"every {after['every']} at {after['at']} {after['timezone']}"
     lines.append(f"runs       {when}; now it would run as of {after['as_of']}" if after["as_of"] else
                  "runs       with --as-of and a number of a step")  # fmt: skip
-    return lines
+    return lines + [f"warning    {line}" for line in plan["warnings"]]

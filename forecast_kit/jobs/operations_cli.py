@@ -70,7 +70,7 @@ def schedule(
     if user is not None and cron:
         raise ArgumentError("--user goes with --systemd; a line for cron belongs to whoever's crontab it is put into")
     surroundings = tuple(name for name in _TRACKING if os.environ.get(name))
-    planned = plan_job(job, folder=folder, secrets=secrets, surroundings=surroundings)
+    planned = plan_job(job, folder=folder, secrets=secrets, surroundings=surroundings, given=dict(os.environ))
     files = systemd_units(planned, user=user) if systemd else {f"{planned.name}.cron": cron_line(planned) + "\n"}
     for name, text in files.items():
         if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from forecast_kit.evaluation.gate import Verdict
+    from forecast_kit.jobs.asof import AsOf
     from forecast_kit.jobs.config import JobConfig
     from forecast_kit.mlflow import Decision, Store
 
@@ -26,12 +28,39 @@ _StoreOption = Annotated[
 ]
 
 
+AsOfText = Annotated[
+    str | None,
+    typer.Option("--as-of", help="What is stamped before it is known; by default all data are, and :as_of in a query "
+                                 "is now, rounded down to schedule.every."),
+]  # fmt: skip
+
+
+def moment_asked(config: JobConfig, text: str | None) -> AsOf | None:
+    """The moment of which a command that runs by hand takes the data; None for all of them.
+
+    Args:
+        config: the job.
+        text: of `--as-of`, if there is one.
+
+    Raises:
+        ArgumentError: the text is no moment; the query asks for one that no clock can tell.
+    """
+    from forecast_kit.jobs.asof import AsOf, now
+
+    schema = config.data.panel_schema
+    if text is not None:
+        return AsOf.read(text, freq=schema.freq)
+    asks = config.data.sql is not None and re.search(r"(?<![:\w\\]):as_of\b", config.data.sql.query)
+    return now(config.schedule, schema) if asks else None
+
+
 @registry_app.command(rich_help_panel="Registry")
 def promote(
     job: Annotated[Path, typer.Argument(help="The job file: its data, baselines, folds, gate and registered model.")],
     model_version: Annotated[
         str, typer.Option(help="The version to judge: a number; by default the last that was registered.")
     ] = "challenger",
+    as_of: AsOfText = None,
 ) -> None:
     """Judge a registered version against champion and baselines on the newest data; promote it if it earned it.
 
@@ -41,7 +70,7 @@ def promote(
     from forecast_kit.jobs.console import console
 
     config = read_job(job)
-    verdict, decision, store = judge_and_promote(config, model_version, console)
+    verdict, decision, store = judge_and_promote(config, model_version, console, as_of=moment_asked(config, as_of))
     console.print(checks_table(verdict))
     console.print(f"registry   {config.register_.name} version {decision.version}. {decision.reason}", markup=False)
     console.print(f"model      {store.link(f'/models/{config.register_.name}/versions/{decision.version}')}")
@@ -83,13 +112,16 @@ def history(
         console.print(history_table(table, f"{name}: champions, times in UTC"))
 
 
-def judge_and_promote(config: JobConfig, version: str, out: Console) -> tuple[Verdict, Decision, Store]:
+def judge_and_promote(
+    config: JobConfig, version: str, out: Console, *, as_of: AsOf | None = None
+) -> tuple[Verdict, Decision, Store]:
     """The verdict on a version of a job's registered model, the decision that followed, and the store.
 
     Args:
         config: the job.
         version: a version's number, or `challenger`.
         out: where progress goes.
+        as_of: leaves out what was not known then; by default all is known.
 
     Raises: as `forecast_kit.mlflow.contenders.challenge`.
     """
@@ -99,7 +131,7 @@ def judge_and_promote(config: JobConfig, version: str, out: Console) -> tuple[Ve
     from forecast_kit.mlflow.contenders import challenge
 
     store = fk_mlflow.connect(config.store)
-    source, forecasters = read_source(config.data), config.forecasters()
+    source, forecasters = read_source(config.data, as_of=as_of), config.forecasters()
     out.print(f"data       {source.name}: {source.panel!r}", markup=False)
     bars = FitBars(out)
     with bars.running():

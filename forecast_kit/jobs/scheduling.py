@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import sys
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from forecast_kit.core.extensions import IMPORTS
 from forecast_kit.errors import ArgumentError, ConfigError
 from forecast_kit.jobs.config import JobConfig, read_job
 from forecast_kit.jobs.sections.base import VARIABLE
@@ -36,6 +38,7 @@ class ScheduledJob:
         folder: where it runs; relative paths in the job file begin there.
         variables: of the environment that it needs, such as a database's password.
         secrets: the file that sets them.
+        environment: variables that are no secrets, with their values: where modules of one's own are found.
     """
 
     name: str
@@ -45,6 +48,7 @@ class ScheduledJob:
     folder: Path
     variables: tuple[str, ...]
     secrets: Path
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def plan_job(
@@ -53,6 +57,7 @@ def plan_job(
     folder: Path | None = None,
     secrets: Path | None = None,
     surroundings: tuple[str, ...] = (),
+    given: Mapping[str, str] | None = None,
     today: date | None = None,
 ) -> ScheduledJob:
     """What a scheduler must know of the job in a file.
@@ -62,6 +67,8 @@ def plan_job(
         folder: where it runs; by default the current one.
         secrets: the file that sets the variables; by default one of the unit's name in the folder.
         surroundings: variables that it needs besides those that the job file mentions.
+        given: the environment's variables, as the user had set them before anything was imported; what tells of modules
+            of one's own (`PYTHONPATH`, `FORECAST_KIT_IMPORTS`) goes with the job.
         today: from here on the clock is searched for times that it skips; by default today.
 
     Raises:
@@ -70,10 +77,10 @@ def plan_job(
     """
     config = read_job(job)
     _check_schedulable(config, job)
-    skipped = skipped_on(config.schedule, today or date.today())
-    if skipped is not None:
-        raise ConfigError(f"{job}: schedule.at: the clock of {config.schedule.timezone} skips {config.schedule.at} "
-                          f"on {skipped}, and no run would take place; choose another time, or UTC")  # fmt: skip
+    try:
+        check_time(config.schedule, today or date.today())
+    except ConfigError as error:
+        raise ConfigError(f"{job}: {error}") from error
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", config.name).strip("-.") or "job"
     home = (folder or Path.cwd()).absolute()
     name = f"forecast-kit-{slug}"
@@ -85,11 +92,25 @@ def plan_job(
         folder=home,
         variables=tuple(dict.fromkeys((*variables_of(config), *surroundings))),
         secrets=(secrets or home / f"{name}.env").absolute(),
+        environment=_for_modules(config, given or {}, home),
     )
-    for text in (*planned.command, str(planned.folder), str(planned.secrets)):
+    values = (value for _, value in planned.environment)
+    for text in (*planned.command, str(planned.folder), str(planned.secrets), *values):
         if not text.isprintable():
             raise ArgumentError(f"no unit and no crontab can hold a path with a line break or the like: {text!r}")
     return planned
+
+
+def _for_modules(config: JobConfig, given: Mapping[str, str], home: Path) -> tuple[tuple[str, str], ...]:
+    """What must be set so that modules of one's own are found by the job as they are here; nothing if nothing must."""
+    here = Path.cwd()
+    places = [str(here / place) for place in given.get("PYTHONPATH", "").split(os.pathsep) if place]
+    tops = {name.partition(".")[0] for name in config.imports}
+    # Those of its `imports` that lie where the job runs are found without being told.
+    if home != here and any((here / top).is_dir() or (here / f"{top}.py").exists() for top in tops):
+        places.append(str(here))
+    found = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places)), IMPORTS: given.get(IMPORTS, "")}
+    return tuple((name, value) for name, value in found.items() if value)
 
 
 def program() -> tuple[str, ...]:
@@ -129,6 +150,18 @@ def _check_schedulable(config: JobConfig, job: Path) -> None:
     if isinstance(freq, int):
         raise ConfigError(f"{job}: time is numbered in these data (freq: {freq}), and no clock tells the step; run it "
                           f"with --as-of and a whole number, from whatever knows it")  # fmt: skip
+
+
+def check_time(schedule: ScheduleSection, start: date) -> None:
+    """Refuses a time that the schedule's clock skips when summer begins.
+
+    Raises:
+        ConfigError: it does, within ten years of the day.
+    """
+    skipped = skipped_on(schedule, start)
+    if skipped is not None:
+        raise ConfigError(f"schedule.at: the clock of {schedule.timezone} skips {schedule.at} on {skipped}, and no run "
+                          f"would take place; choose another time, or UTC")  # fmt: skip
 
 
 def skipped_on(schedule: ScheduleSection, start: date, *, days: int = 3700) -> date | None:
@@ -201,6 +234,7 @@ def systemd_units(job: ScheduledJob, *, user: str | None = None) -> dict[str, st
     if user is not None:
         service.append(f"User={user}")
     service.append(f"WorkingDirectory={_literal(str(job.folder))}")
+    service += [f'Environment="{_escaped(f"{name}={value}")}"' for name, value in job.environment]
     if job.variables:
         service += [
             f"# NAME=value lines, readable by you alone (chmod 600): {', '.join(job.variables)}",
@@ -235,6 +269,11 @@ def _literal(text: str) -> str:
     return text.replace("%", "%%")
 
 
+def _escaped(text: str) -> str:
+    """The text as systemd wants it between double quotes."""
+    return _literal(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
 def _pattern_free(path: str) -> str:
     """The path of a file, where systemd would take a pattern."""
     return re.sub(r"([\\*?\[])", r"\\\1", path)
@@ -242,7 +281,7 @@ def _pattern_free(path: str) -> str:
 
 def _exec(command: tuple[str, ...]) -> str:
     """A command line of systemd's, of literal words."""
-    words = [_literal(word).replace("\\", "\\\\").replace('"', '\\"') for word in command]
+    words = [_escaped(word) for word in command]
     line = " ".join(f'"{word}"' if re.search(r"[\s\"'\\;]", word) else word for word in words)
     return f":{line}" if "$" in line else line  # the colon takes $ for what it is
 
@@ -293,9 +332,10 @@ def cron_line(job: ScheduledJob, *, machine: tzinfo | None = None, today: date |
     secrets = f"set -a && . {_quoted(job.secrets)} && set +a && " if job.variables else ""
     nice = shutil.which("nice") or "/usr/bin/nice"
     told = f"'%s: exit code %s, see %s\\n' {_quoted(job.title)} $? {_quoted(log)}"  # which cron mails
+    variables = "".join(f"{name}={_quoted(value)} " for name, value in job.environment)
     command = (
-        f"{guard}cd {_quoted(job.folder)} && {secrets}{nice} -n 10 {shlex.join(job.command)} >> {_quoted(log)} 2>&1 || "
-        f"printf {told}"
+        f"{guard}cd {_quoted(job.folder)} && {secrets}{variables}{nice} -n 10 {shlex.join(job.command)} >> "
+        f"{_quoted(log)} 2>&1 || printf {told}"
     )
     line = f"{fields} " + command.replace("%", r"\%")  # cron makes line breaks of bare ones
     if len(line.encode()) > _LONGEST_LINE:

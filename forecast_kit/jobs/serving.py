@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from joblib import cpu_count
 from ruamel.yaml import YAML
 
+from forecast_kit import errors
 from forecast_kit.errors import ArgumentError, ArtifactError
 from forecast_kit.mlflow.flavor import FLAVOR_NAME, fetch_model, pinned
 
@@ -79,7 +80,9 @@ def serve(
 
     Raises:
         StoreError: there is no such model.
-        ArtifactError: it is not of this package, or is another one than was registered.
+        ArtifactError: it is not of this package, is another one than was registered, or cannot be loaded, such as for a
+            class that nobody has imported.
+        ConfigError: a module that `FORECAST_KIT_IMPORTS` names cannot be imported.
         ArgumentError: somebody else listens there already.
     """
     _check_free(host, port)
@@ -93,8 +96,35 @@ def serve(
             network=is_network(folder), host=host, port=port,
             workers=workers or fitting_workers(is_network(folder), cpu_count()), timeout=timeout,
         )  # fmt: skip
+        check_loading(service)
         tell(service)
         return _run(command(service), environment(service))
+
+
+def check_loading(service: Service) -> None:
+    """Loads the model once, in a process whose memory is free again afterwards; a server would fail with a traceback.
+
+    Raises:
+        ForecastKitError: what loading it raised.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", "from forecast_kit.jobs.serving import load_once; load_once()", str(service.folder)],
+        env=environment(service), stdout=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        told = json.loads(done.stdout) if done.stdout else {"kind": "ArtifactError", "error": "see above"}
+        raise getattr(errors, told["kind"])(f"{service.model} cannot be loaded: {told['error']}")
+
+
+def load_once() -> None:
+    """What the process of `check_loading` does: it loads a folder, and tells the error that it meets as JSON."""
+    from forecast_kit.mlflow import load_served
+
+    try:
+        load_served(sys.argv[1])
+    except errors.ForecastKitError as error:
+        print(json.dumps({"kind": type(error).__name__, "error": str(error)}))
+        raise SystemExit(1) from None
 
 
 def read_about(folder: Path, model: str) -> dict[str, Any]:

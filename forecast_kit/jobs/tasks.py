@@ -9,6 +9,7 @@ from rich.console import Console
 
 import forecast_kit.mlflow as fk_mlflow
 from forecast_kit.evaluation import plots
+from forecast_kit.jobs.asof import AsOf
 from forecast_kit.jobs.config import JobConfig
 from forecast_kit.jobs.forecasting import replace_file, write_forecast
 from forecast_kit.jobs.sources import Source, read_source
@@ -55,7 +56,7 @@ class JobResult:
     store: Store
 
 
-def run_job(config: JobConfig, out: Console, *, offline: bool = False) -> JobResult:
+def run_job(config: JobConfig, out: Console, *, offline: bool = False, as_of: AsOf | None = None) -> JobResult:
     """What the whole job left: a backtest of everything, the best candidate registered, and a champion's forecast.
 
     The candidate is promoted if it passes the job's gate; whoever is champion then forecasts. A tracking server that
@@ -66,6 +67,7 @@ def run_job(config: JobConfig, out: Console, *, offline: bool = False) -> JobRes
         out: what to tell goes there.
         offline: asks the store for nothing. The version will be registered by `forecast-kit sync`, and nothing is
             promoted or forecast.
+        as_of: leaves out what was not known then; by default all is known.
 
     Raises:
         DataError, ConfigError: before anything was fitted.
@@ -88,7 +90,7 @@ def run_job(config: JobConfig, out: Console, *, offline: bool = False) -> JobRes
     >>> result.forecast.name, result.plot.name
     ('passengers.parquet', 'passengers.png')
     """
-    source = read_source(config.data)
+    source = read_source(config.data, as_of=as_of)
     check_training(config, source)
     out.print(f"data       {source.name}: {source.panel!r}, season {source.panel.season_length}")
     if len(source.panel.audit):

@@ -190,6 +190,19 @@ def test_what_a_policy_repairs_is_shown_and_logged(
     assert "missing targets interpolated" in audit.read_text()
 
 
+def test_a_run_by_hand_may_be_that_of_another_day(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared(shop / ".forecast_kit")
+    with closing(sqlite3.connect(shop / "shop.db")) as base:
+        pd.read_csv(shop / "sales.csv").to_sql("sales", base, index=False)
+    query = "sql: {url: 'sqlite:///shop.db', query: 'select * from sales where hour < :as_of'}"
+    job = JOB.replace("path: sales.csv", query)
+    (shop / "job.yaml").write_text(job[: job.index("  gru:")] + job[job.index("backtest:") :])
+    assert called("run", "job.yaml", "--as-of", "2024-01-08", monkeypatch=monkeypatch) == 0, capsys.readouterr().err
+    assert str(pd.read_parquet(shop / "forecasts" / "shop.parquet")["ds"].min()) == "2024-01-08 00:00:00"
+
+
 WEATHER_JOB = """
 name: shop
 data:

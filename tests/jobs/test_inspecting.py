@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from forecast_kit.errors import DataError, SchemaError
 from forecast_kit.jobs import inspecting
 from forecast_kit.jobs.cli import app
 from forecast_kit.jobs.config import read_job
-from forecast_kit.jobs.inspecting import plan_of
+from forecast_kit.jobs.inspecting import lines_of, plan_of
 from forecast_kit.jobs.sources import read_source
 
 
@@ -73,7 +74,7 @@ def test_the_data_are_told_as_they_are(kind: str, tmp_path: Path) -> None:
 
 
 def test_parquet_is_told_by_its_metadata_and_its_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = write_job(tmp_path, data=written("parquet", tmp_path))
+    job = write_job(tmp_path, data=written("parquet", tmp_path), backtest="{horizon: 6}")
     asked: list[Any] = []
     usual = pq.ParquetFile.iter_batches
 
@@ -138,3 +139,78 @@ def test_the_command_tells_people_and_machines(tmp_path: Path, monkeypatch: pyte
     told = json.loads(done.output)
     assert told["valid"] is False
     assert "takes no slash" in told["error"]
+
+
+def days(folder: Path, policies: str = "", freq: str = "h") -> str:
+    """The section `data` for two months of four series with a row a day."""
+    rows = pd.DataFrame({"ds": pd.date_range("2024-05-01", periods=60)}).assign(y=1.0)
+    frame = pd.concat([rows.assign(unique_id=name) for name in "abcd"], ignore_index=True)
+    frame.to_parquet(folder / "days.parquet")
+    return f"{{path: {folder}/days.parquet, schema: {{freq: {freq}{policies}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("data", "backtest", "named"),
+    [
+        ("", "{horizon: 24, folds: 200}", "200 folds with horizon 24 take more than 4800 steps .* there are 672"),
+        (", gaps: mask", "{horizon: 24, folds: 60}", "take more than 1440 steps .* there are 1417"),
+        (", duplicates: last", "{horizon: 7, folds: 9}", "240 rows of 4 series are 60 each; lower folds or horizon"),
+        ("", "{horizon: 24}", "freq='h' has 1417 steps from 2024-05-01 .* 'a' has 60 rows there; state the frequency"),
+        (", timezone: Europe/Berlin", "{horizon: 24}", "freq='h' has 1417 steps from 2024-05-01 .* 'a' has 60 rows"),
+    ],
+)
+def test_folds_and_frequencies_that_must_fail_are_refused(data: str, backtest: str, named: str, tmp_path: Path) -> None:
+    """What is refused here is refused by the run, too."""
+    if "200" in backtest:
+        write_feed(tmp_path, feed())
+        job = write_job(tmp_path, backtest=backtest)
+    else:
+        job = write_job(tmp_path, data=days(tmp_path, data), backtest=backtest)
+    refused(job, named)
+    config = read_job(job)
+    with pytest.raises(DataError):
+        config.backtest.splitter.check(read_source(config.data).panel)
+
+
+def refused(job: Path, named: str) -> None:
+    done = CliRunner().invoke(app, ["validate", str(job), "--json"])
+    assert done.exit_code == 2
+    assert re.search(named, json.loads(done.output)["error"]), done.output
+
+
+def test_stamps_between_the_steps_are_refused(tmp_path: Path) -> None:
+    rows = frame()
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    data = f"{{path: {tmp_path}/a.csv, schema: {{freq: D}}}}"
+    refused(write_job(tmp_path, data=data), "do not lie on the grid freq='D'")
+
+
+def test_a_time_that_the_clock_skips_is_refused_before_it_is_scheduled(tmp_path: Path) -> None:
+    job = write_job(tmp_path)
+    job.write_text(job.read_text() + "schedule: {at: '02:30', timezone: Europe/Berlin}\n")
+    refused(job, "schedule.at: the clock of Europe/Berlin skips 02:30 on 20")
+
+
+def test_what_is_odd_is_a_warning(tmp_path: Path) -> None:
+    job = write_job(tmp_path, data=days(tmp_path, ", gaps: mask"))
+    done = CliRunner().invoke(app, ["validate", str(job)])
+    assert done.exit_code == 0
+    assert "warning    freq='h' has 1417 steps from 2024-05-01" in done.output
+    # A panel of which few series are long is not odd.
+    rows = frame()
+    few = pd.concat([rows, *(rows[-3:].assign(unique_id=f"new {k}") for k in range(20))])
+    few.to_csv(tmp_path / "a.csv", index=False)
+    data = f"{{path: {tmp_path}/a.csv, schema: {{freq: h, gaps: mask}}}}"
+    plan = plan_of(read_job(write_job(tmp_path, data=data, backtest="{horizon: 1}")))
+    assert plan["warnings"] == []
+    assert plan["data"]["rows"] * 2 < 48 * plan["data"]["series"]
+
+
+def test_the_store_is_the_one_that_will_be_registered_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:seven@mlflow.example.com")
+    told = plan_of(read_job(write_job(tmp_path)), data=False)
+    assert told["writes"]["store"] == f"{tmp_path}/store"  # which the job names, so that the variable is not asked
+    job = read_job(write_job(tmp_path, store="null"))
+    assert "registers  nightly, in https://***@mlflow.example.com" in lines_of(plan_of(job, data=False))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert "registers  nightly, in the default store" in lines_of(plan_of(job, data=False))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -14,7 +16,9 @@ from typer.testing import CliRunner, Result
 
 from forecast_kit import Forecaster, Naive, Panel, SeasonalNaive, WindowAverage
 from forecast_kit.errors import ArgumentError, StoreError
-from forecast_kit.jobs.registry_cli import REFUSED, registry_app
+from forecast_kit.jobs.asof import now
+from forecast_kit.jobs.config import read_job
+from forecast_kit.jobs.registry_cli import REFUSED, moment_asked, registry_app
 from forecast_kit.mlflow import Store, connect, log_model
 from forecast_kit.mlflow.registry import champion, register
 
@@ -91,6 +95,24 @@ def test_promote_refuse_roll_back_and_tell(store: Store, job: Path, seasonal_pan
     spans = [pd.Timestamp(row["from"]) for row in rows]
     assert spans == sorted(spans)
     assert abs(spans[-1] - pd.Timestamp.now("UTC")) < pd.Timedelta(minutes=5)
+
+
+def test_a_query_that_asks_for_an_as_of_is_told_one(
+    store: Store, job: Path, seasonal_frame: pd.DataFrame, seasonal_panel: Panel
+) -> None:
+    with closing(sqlite3.connect(job.parent / "sales.db")) as base:
+        seasonal_frame.assign(ds=seasonal_frame["ds"].astype(str)).to_sql("sales", base, index=False)
+    file = f"{{path: {job.parent}/data.parquet,"
+    query = f"{{sql: {{url: 'sqlite:///{job.parent}/sales.db', query: 'select * from sales where ds < :as_of'}},"
+    job.write_text(job.read_text().replace(file, query))
+    enter(store, SeasonalNaive(horizon=6), seasonal_panel)
+    enter(store, WindowAverage(4, season_length=None, horizon=6), seasonal_panel)
+    assert ".. 2024-01-07 23:00" in say("promote", job, "--model-version", "1", "--as-of", "2024-01-08")
+    assert ".. 2024-01-13 23:00" in say("promote", job)  # now, which is after all of them
+    config = read_job(job)
+    assert moment_asked(config, None) == now(config.schedule, config.data.panel_schema)
+    job.write_text(job.read_text().replace(query, file))
+    assert moment_asked(read_job(job), None) is None  # all that the file has
 
 
 def test_what_cannot_be_done_is_an_error_with_its_cure(store: Store, job: Path, seasonal_panel: Panel) -> None:

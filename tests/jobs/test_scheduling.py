@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner, Result
 
+from forecast_kit.core.extensions import IMPORTS
 from forecast_kit.errors import ArgumentError, ConfigError
 from forecast_kit.jobs.operations_cli import operations_app
 from forecast_kit.jobs.scheduling import ScheduledJob, cron_fields, cron_line, on_calendar, plan_job, systemd_units
@@ -327,6 +328,62 @@ def test_the_command_prints_a_line_that_can_be_piped_and_tells_the_rest_aside(
     assert "http://" not in done.stdout
     assert "still missing:" in done.stderr
     assert "MLFLOW_TRACKING_URI='...'" in done.stderr
+
+
+@pytest.fixture
+def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A job that imports `cells_of_night`, which leaves a mark; what is imported is forgotten afterwards."""
+    for name in (IMPORTS, "PYTHONPATH"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my $modules").mkdir()
+    for name in ("cells_of_night", "more_of_night"):
+        (tmp_path / "my $modules" / f"{name}.py").write_text("import pathlib\npathlib.Path(f'{__name__}.mark').touch()")
+    job = written(tmp_path)
+    job.write_text(job.read_text() + "imports: [cells_of_night]\n")
+    yield job
+    for name in ("cells_of_night", "more_of_night"):
+        sys.modules.pop(name, None)
+
+
+def test_a_job_that_imports_modules_by_day_imports_them_at_night(
+    own_modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As cron would: in a shell that has nothing in its environment. The data are missing, so it ends after that."""
+    places = tmp_path / "my $modules"
+    monkeypatch.setenv("PYTHONPATH", "my $modules")
+    monkeypatch.setenv(IMPORTS, "more_of_night")
+    monkeypatch.syspath_prepend(str(places))  # as Python itself does of the variable
+    line = say("schedule", own_modules, "--cron").stdout
+    for mark in tmp_path.glob("*.mark"):
+        mark.unlink()
+    command = line.split(maxsplit=5)[5].replace(r"\%", "%").strip()
+    subprocess.run(
+        ["env", "-i", "PATH=/usr/bin:/bin", f"HOME={tmp_path}", "/bin/sh", "-c", command], cwd="/", check=True
+    )
+    log = (tmp_path / "forecast-kit-demand.log").read_text()
+    assert "sales.csv" in log  # which is not there
+    assert "no module" not in log
+    assert sorted(mark.stem for mark in tmp_path.glob("*.mark")) == ["cells_of_night", "more_of_night"]
+    monkeypatch.setenv("PYTHONPATH", "my $modules")  # the command has changed both for the processes of this one
+    monkeypatch.setenv(IMPORTS, "more_of_night")
+    unit = say("schedule", own_modules, "--systemd").stdout
+    told = [shlex.split(line.partition("=")[2]) for line in unit.splitlines() if line.startswith("Environment=")]
+    assert told == [[f"PYTHONPATH={places}"], [f"{IMPORTS}=more_of_night"]]
+
+
+def test_no_more_of_modules_is_carried_than_is_needed(
+    own_modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my $modules" / "cells_of_night.py").rename(tmp_path / "cells_of_night.py")
+    assert "PYTHONPATH" not in say("schedule", own_modules, "--cron").stdout  # the job itself looks where it runs
+    assert os.environ["PYTHONPATH"] == str(tmp_path)  # for the processes of this one, and nobody else's
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv(IMPORTS, "")
+    elsewhere = say("schedule", own_modules, "--cron", "--folder", tmp_path / "elsewhere").stdout
+    assert f" PYTHONPATH={tmp_path} " in elsewhere
+    assert IMPORTS not in elsewhere
 
 
 def test_the_command_writes_files_and_wants_to_know_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

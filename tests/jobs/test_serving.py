@@ -23,7 +23,9 @@ import pytest
 from stores import prepared
 from typer.testing import CliRunner
 
-from forecast_kit import Forecaster
+from forecast_kit import Forecaster, Naive, Panel
+from forecast_kit.core.extensions import IMPORTS
+from forecast_kit.core.known import KNOWN
 from forecast_kit.core.saving import FORMAT_VERSION
 from forecast_kit.errors import ArgumentError, ArtifactError, StoreError
 from forecast_kit.jobs import serving
@@ -138,6 +140,22 @@ def test_what_cannot_be_served_is_told_before_anything_starts(store: Store, tmp_
         taken.listen()
         with pytest.raises(ArgumentError, match="Address already in use; choose another --port"):
             serving.serve("models:/demand@champion", tell=tell, port=taken.getsockname()[1])
+
+
+def test_a_class_that_the_server_does_not_know_is_told_in_one_line(store: Store, seasonal_panel: Panel) -> None:
+    class NaiveOfThisTest(Naive):
+        """Forecasts the last value, as `Naive` does."""
+
+    def tell(service: Service) -> None:
+        raise AssertionError("it would be served")
+
+    try:
+        run_id = store.client.create_run(store.experiment("e")).info.run_id
+        log_model(NaiveOfThisTest(horizon=2).fit(seasonal_panel), run_id=run_id, registered_model_name="demand")
+    finally:
+        del KNOWN["NaiveOfThisTest"]
+    with pytest.raises(ArtifactError, match=f"models:/demand/1 cannot be loaded: .*unknown forecaster .*{IMPORTS}"):
+        serving.serve("models:/demand/1", tell=tell, port=free_port())
 
 
 def test_the_command_wants_one_model(tmp_path: Path) -> None:
