@@ -24,7 +24,7 @@ from forecast_kit.typing import Bools, Floats
 
 __all__ = [
     "Stage", "Pipeline", "make_stage", "Standard", "MinMax", "Robust", "MeanAbs", "Log1p", "BoxCox", "Difference",
-    "Deseasonalize", "Sklearn",
+    "Deseasonalize", "Sklearn", "STAGES",
 ]  # fmt: skip
 
 
@@ -117,10 +117,11 @@ class Pipeline(Stage):
         return {"stage": self.name, "stages": [stage.describe() for stage in self._build()]}
 
 
-_STAGES: dict[str, Callable[..., Stage]] = {
+STAGES: dict[str, Callable[..., Stage]] = {
     stage.name: stage
     for stage in (Standard, MinMax, Robust, MeanAbs, Log1p, BoxCox, Difference, Deseasonalize, Pipeline)
 } | {Sklearn.name: sklearn_stage}
+"""Stages by the names that configurations and saved forecasters call them by; one of your own may be added."""
 
 
 def make_stage(spec: BaseEstimator | Mapping[str, Any] | str) -> Stage:
@@ -144,15 +145,15 @@ def make_stage(spec: BaseEstimator | Mapping[str, Any] | str) -> Stage:
         stage = Sklearn(spec)
         stage.check()
         return stage
-    known = ", ".join(_STAGES)
+    known = ", ".join(STAGES)
     if not isinstance(spec, str | Mapping) or (isinstance(spec, Mapping) and "stage" not in spec):
         raise ArgumentError(f"a stage is named by text or by a mapping with the key 'stage', got {spec!r}; known are "
                             f"{known}, and instances of scikit-learn's transformers")  # fmt: skip
     arguments = {} if isinstance(spec, str) else {key: value for key, value in spec.items() if key != "stage"}
     name = spec if isinstance(spec, str) else spec["stage"]
-    if not isinstance(name, str) or name not in _STAGES:
-        raise ArgumentError(f"unknown stage {name!r}; known are {known}.{nearest(str(name), _STAGES)}")
-    parameters = inspect.signature(_STAGES[name]).parameters
+    if not isinstance(name, str) or name not in STAGES:
+        raise ArgumentError(f"unknown stage {name!r}; known are {known}.{nearest(str(name), STAGES)}")
+    parameters = inspect.signature(STAGES[name]).parameters
     for key in arguments:
         if key not in parameters:
             raise ArgumentError(f"stage {name!r} has no argument {key!r}; it takes {name_some(parameters) or 'none'}."
@@ -160,4 +161,4 @@ def make_stage(spec: BaseEstimator | Mapping[str, Any] | str) -> Stage:
     lacking = [key for key, one in parameters.items() if one.default is one.empty and key not in arguments]
     if lacking:
         raise ArgumentError(f"stage {name!r} needs {name_some(lacking)}")
-    return _STAGES[name](**arguments)
+    return STAGES[name](**arguments)

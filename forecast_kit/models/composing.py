@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from sklearn.base import BaseEstimator
 
-from forecast_kit.data.transforms import Pipeline, make_stage
+from forecast_kit.data.transforms import STAGES, Pipeline, make_stage
 from forecast_kit.errors import ArgumentError, name_some
 from forecast_kit.nn.heads import Head, make_head
-from forecast_kit.nn.networks import Network, make_network
+from forecast_kit.nn.networks import NETWORKS, Network, make_network
 
 # Stages, and transformers of scikit-learn, which are estimators likewise.
 Stages: TypeAlias = BaseEstimator | str | Mapping[str, Any] | Sequence[BaseEstimator | str | Mapping[str, Any]]
@@ -31,8 +31,18 @@ def choose_head(head: str | Mapping[str, Any], levels: Sequence[float]) -> Head:
 
 
 def choose_network(network: Network | str | Mapping[str, Any], head: Head) -> Network:
-    """The network of that name or description; unless told how to, it normalises windows as the head can bear."""
+    """The network of that name or description; unless told how to, it normalises windows as the head can bear.
+
+    Raises:
+        ArgumentError: there is none, an argument of it is out of range, or its class is not in `NETWORKS`.
+    """
     made = make_network(network)
+    if NETWORKS.get(made.kind) is not type(made):
+        name = type(made).__name__
+        raise ArgumentError(
+            f"a saved forecaster with the network {name} could not be loaded, as nothing tells its class; put it into "
+            f"forecast_kit.nn.networks.NETWORKS, NETWORKS[{made.kind!r}] = {name}"
+        )
     told = isinstance(network, Network) or (isinstance(network, Mapping) and "normalize" in network)
     return made if told or head.support == "real" else replace(made, normalize="mean")
 
@@ -56,14 +66,20 @@ def choose_transform(stages: Stages | None, head: Head) -> Pipeline:
     """The pipeline of these stages; of None, what suits the head.
 
     Raises:
-        ArgumentError: the stages do not fit one another, or would leave positive targets or counts none any more.
+        ArgumentError: the stages do not fit one another, are not in `STAGES`, or would leave positive targets or counts
+            none any more.
     """
     if stages is None:
         stages = "standard" if head.support == "real" else ()
     pipeline = Pipeline([stages] if isinstance(stages, BaseEstimator | str | Mapping) else stages)
     pipeline.check()
-    named = [] if head.support == "real" else [stage["stage"] for stage in pipeline.describe()["stages"]]
-    shifting = [name for name in named if name != "mean_abs"]
+    named = [stage["stage"] for stage in pipeline.describe()["stages"]]
+    unknown = [name for name in named if name not in STAGES]
+    if unknown:
+        raise ArgumentError(f"a saved forecaster with the stages {name_some(unknown)} could not be loaded, as nothing "
+                            f"tells their classes; put them into forecast_kit.data.transforms.STAGES, STAGES["
+                            f"{unknown[0]!r}] = ...")  # fmt: skip
+    shifting = [] if head.support == "real" else [name for name in named if name != "mean_abs"]
     if shifting:
         raise ArgumentError(
             f"{type(head).__name__} is for {head.support} targets, whose zero a transform must leave where it is: take "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ import pytest
 
 from forecast_kit import Forecaster, NeuralForecaster, Panel, RollingOrigin, SeasonalNaive, backtest
 from forecast_kit.core.forecaster import FitProgress
+from forecast_kit.data.transforms import STAGES, Standard
 from forecast_kit.errors import ArgumentError, DataError, SchemaError
+from forecast_kit.nn.networks import NETWORKS, Recurrent
 
 TINY = {"cell": "gru", "units": 4, "hidden": 8, "segment": 24}
 
@@ -112,6 +115,34 @@ def test_a_history_shorter_than_the_input_is_padded() -> None:
     panel = Panel.from_frame(rising_waves(4), freq=1, season_length=24)
     model = tiny().fit(panel)
     assert np.isfinite(model.predict(history=panel.tail(7)).mean).all()
+
+
+class Shifted(Standard):
+    """A stage that no registry knows."""
+
+    name = "shifted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Recurrent):
+    """A network that no registry knows."""
+
+    kind: ClassVar[str] = "mine"
+
+
+def test_what_could_not_be_loaded_again_is_refused_before_a_night_of_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match=r"stages 'shifted' could not be loaded.*STAGES\['shifted'\] = "):
+        tiny(transform=["mean_abs", Shifted()])
+    with pytest.raises(ArgumentError, match=r"network Mine could not be loaded.*NETWORKS\['mine'\] = Mine"):
+        tiny(network=Mine(units=4))
+    monkeypatch.setitem(STAGES, "shifted", Shifted)
+    monkeypatch.setitem(NETWORKS, "mine", Mine)
+    panel = Panel.from_frame(rising_waves(3), freq=1, season_length=24)
+    model = tiny(network=Mine(units=4), transform=["mean_abs", Shifted()]).fit(panel)
+    model.save(tmp_path / "kept", history=True)
+    np.testing.assert_array_equal(Forecaster.load(tmp_path / "kept").predict().mean, model.predict().mean)
 
 
 def test_horizons_and_levels_beyond_the_trained_ones_are_refused() -> None:
