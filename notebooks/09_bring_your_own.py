@@ -199,6 +199,6 @@ with tempfile.TemporaryDirectory() as folder:
 #
 # - A cell is `build` and `step`; a network is a dataclass with `connect`; a metric is a function and a line.
 # - Registered in `CELLS`, `NETWORKS` and `METRICS` they work by name, as the built-in ones do. A process that loads a
-#   model of yours imports the module that holds them first.
+#   model of yours imports the module that holds them first; a job's file names it under `imports`.
 # - Check a new cell against its formula before believing its score.
 # - The formulas of the built-in cells: **04_cells**. The job: **08_nightly_job**.
