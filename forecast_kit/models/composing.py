@@ -58,7 +58,7 @@ def as_stages(stages: Stages | None) -> Stages | None:
     ['log1p', Sklearn(transformer=MinMaxScaler())]
     """
     if isinstance(stages, list | tuple):
-        return [make_stage(one) if hasattr(one, "fit") else one for one in stages]
+        return type(stages)(make_stage(one) if hasattr(one, "fit") else one for one in stages)
     return make_stage(stages) if hasattr(stages, "fit") else stages
 
 
