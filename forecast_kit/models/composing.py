@@ -34,15 +34,9 @@ def choose_network(network: Network | str | Mapping[str, Any], head: Head) -> Ne
     """The network of that name or description; unless told how to, it normalises windows as the head can bear.
 
     Raises:
-        ArgumentError: there is none, an argument of it is out of range, or its class is not in `NETWORKS`.
+        ArgumentError: there is none, or an argument of it is out of range.
     """
     made = make_network(network)
-    if NETWORKS.get(made.kind) is not type(made):
-        name = type(made).__name__
-        raise ArgumentError(
-            f"a saved forecaster with the network {name} could not be loaded, as nothing tells its class; put it into "
-            f"forecast_kit.nn.networks.NETWORKS, NETWORKS[{made.kind!r}] = {name}"
-        )
     told = isinstance(network, Network) or (isinstance(network, Mapping) and "normalize" in network)
     return made if told or head.support == "real" else replace(made, normalize="mean")
 
@@ -66,23 +60,33 @@ def choose_transform(stages: Stages | None, head: Head) -> Pipeline:
     """The pipeline of these stages; of None, what suits the head.
 
     Raises:
-        ArgumentError: the stages do not fit one another, are not in `STAGES`, or would leave positive targets or counts
-            none any more.
+        ArgumentError: the stages do not fit one another, or would leave positive targets or counts none any more.
     """
     if stages is None:
         stages = "standard" if head.support == "real" else ()
     pipeline = Pipeline([stages] if isinstance(stages, BaseEstimator | str | Mapping) else stages)
     pipeline.check()
-    named = [stage["stage"] for stage in pipeline.describe()["stages"]]
-    unknown = [name for name in named if name not in STAGES]
-    if unknown:
-        raise ArgumentError(f"a saved forecaster with the stages {name_some(unknown)} could not be loaded, as nothing "
-                            f"tells their classes; put them into forecast_kit.data.transforms.STAGES, STAGES["
-                            f"{unknown[0]!r}] = ...")  # fmt: skip
-    shifting = [] if head.support == "real" else [name for name in named if name != "mean_abs"]
+    named = [] if head.support == "real" else [stage["stage"] for stage in pipeline.describe()["stages"]]
+    shifting = [name for name in named if name != "mean_abs"]
     if shifting:
         raise ArgumentError(
             f"{type(head).__name__} is for {head.support} targets, whose zero a transform must leave where it is: take "
             f"transform=() or 'mean_abs', not {name_some(shifting)}"
         )
     return pipeline
+
+
+def check_named(network: Network, pipeline: Pipeline) -> None:
+    """Refuses to save what could not be loaded: of a class that no registry names, nothing tells which it was.
+
+    Raises:
+        ArgumentError: the network is not in `NETWORKS`, or a stage not in `STAGES`.
+    """
+    kind = type(network).__name__
+    if NETWORKS.get(network.kind) is not type(network):
+        raise ArgumentError(f"with the network {kind} it could not be loaded again; put the class into forecast_kit.nn."
+                            f"networks.NETWORKS, NETWORKS[{network.kind!r}] = {kind}, and save it then")  # fmt: skip
+    unknown = [stage["stage"] for stage in pipeline.describe()["stages"] if stage["stage"] not in STAGES]
+    if unknown:
+        raise ArgumentError(f"with the stages {name_some(unknown)} it could not be loaded again; put each by its "
+                            f"name into forecast_kit.data.transforms.STAGES, and save it then")  # fmt: skip

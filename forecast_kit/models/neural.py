@@ -22,7 +22,7 @@ from forecast_kit.data.future import future_values
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.windows import WindowReport, WindowSpec, gather
 from forecast_kit.errors import ArgumentError, NotFittedError
-from forecast_kit.models.composing import Stages, as_stages, choose_head, choose_network, choose_transform
+from forecast_kit.models.composing import Stages, as_stages, check_named, choose_head, choose_network, choose_transform
 from forecast_kit.models.fitting import (
     Learned,
     Prepared,
@@ -390,6 +390,7 @@ class NeuralForecaster(Forecaster):
 
     def _state(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         assert self.shapes_ is not None  # save has checked that we are fitted
+        check_named(self._network, self.transform_)
         self.model_.save_weights(folder / _WEIGHTS)
         transform, arrays = self.transform_.state()
         values = {
