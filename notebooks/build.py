@@ -25,7 +25,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 _WARNING = re.compile(r"\b\w*Warning: |\bWARNING\b")
-_KERNEL = "[IPKernelApp]"  # how the kernel's own messages begin
+# How the kernel's own messages begin; the last two are asyncio's, of a kernel that is told to end while it listens.
+_KERNEL = ("[IPKernelApp]", "Task was destroyed but it is pending!", "task: <Task pending name=")
 _ENOUGH = 2000  # characters of what went wrong
 
 

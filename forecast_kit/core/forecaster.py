@@ -258,7 +258,7 @@ class Forecaster(ABC):
 
         Raises:
             NotFittedError: before `fit`.
-            ArtifactError: the path exists.
+            ArtifactError: the path exists, or a part of it is of a class that could not be found again.
 
         >>> from forecast_kit import Naive, load
         >>> Naive(horizon=2).fit(Panel.from_frame(*load("air_passengers"))).save("naive", history=True)

@@ -20,7 +20,7 @@ from forecast_kit.core.forecaster import FitProgress, Forecaster
 from forecast_kit.core.splits import Fold, RollingOrigin
 from forecast_kit.data.panel import Panel
 from forecast_kit.data.seasonal import seasonal_error
-from forecast_kit.errors import ArgumentError, DataError, check_whole, name_some
+from forecast_kit.errors import ArgumentError, ArtifactError, DataError, check_whole, name_some
 from forecast_kit.evaluation.backtest import Backtest
 
 __all__ = ["backtest", "BacktestProgress"]
@@ -234,9 +234,12 @@ def _frame(forecast: Forecast, fold: Fold, name: str) -> pd.DataFrame:
 
 
 def _size(fitted: Forecaster) -> float:
-    """Megabytes that the saved forecaster takes, without data."""
+    """Megabytes that the saved forecaster takes, without data; NaN of one that cannot be saved, but can be judged."""
     with tempfile.TemporaryDirectory() as folder:
-        fitted.save(Path(folder) / "model")
+        try:
+            fitted.save(Path(folder) / "model")
+        except ArtifactError:
+            return float("nan")
         return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from sklearn.base import BaseEstimator
 
 from forecast_kit.data.transforms import STAGES, Pipeline, make_stage
-from forecast_kit.errors import ArgumentError, name_some
+from forecast_kit.errors import ArgumentError, ArtifactError, name_some
 from forecast_kit.nn.heads import Head, make_head
 from forecast_kit.nn.networks import NETWORKS, Network, make_network
 
@@ -80,13 +80,13 @@ def check_named(network: Network, pipeline: Pipeline) -> None:
     """Refuses to save what could not be loaded: of a class that no registry names, nothing tells which it was.
 
     Raises:
-        ArgumentError: the network is not in `NETWORKS`, or a stage not in `STAGES`.
+        ArtifactError: the network is not in `NETWORKS`, or a stage not in `STAGES`.
     """
     kind = type(network).__name__
     if NETWORKS.get(network.kind) is not type(network):
-        raise ArgumentError(f"with the network {kind} it could not be loaded again; put the class into forecast_kit.nn."
+        raise ArtifactError(f"with the network {kind} it could not be loaded again; put the class into forecast_kit.nn."
                             f"networks.NETWORKS, NETWORKS[{network.kind!r}] = {kind}, and save it then")  # fmt: skip
     unknown = [stage["stage"] for stage in pipeline.describe()["stages"] if stage["stage"] not in STAGES]
     if unknown:
-        raise ArgumentError(f"with the stages {name_some(unknown)} it could not be loaded again; put each by its "
+        raise ArtifactError(f"with the stages {name_some(unknown)} it could not be loaded again; put each by its "
                             f"name into forecast_kit.data.transforms.STAGES, and save it then")  # fmt: skip
