@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from threading import RLock
+from typing import TextIO
 
 from forecast_kit.errors import ConfigError
 from forecast_kit.startup import quieten_backend
@@ -99,9 +100,9 @@ def _printing_aside() -> Iterator[None]:
         yield
 
 
-def _flush(stream: object) -> None:
-    if stream is not None and not getattr(stream, "closed", False):
-        stream.flush()  # type: ignore[attr-defined]  # a stream of text, or what takes its place
+def _flush(stream: TextIO | None) -> None:
+    if stream is not None and not stream.closed:
+        stream.flush()
 
 
 def _place(error: BaseException, name: str) -> str:

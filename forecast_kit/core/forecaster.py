@@ -190,8 +190,9 @@ class Forecaster(ABC):
         panel = self._history(history)
         steps = self._horizon(horizon)
         wanted = check_levels(levels)
-        ahead: Floats = np.full((len(panel), steps, len(panel.schema.future)), np.nan)
-        if future is not None or self.uses_future:
+        if future is None and not self.uses_future:
+            ahead: Floats = np.full((len(panel), steps, len(panel.schema.future)), np.nan)
+        else:
             ahead = future_values(panel, future, steps, reach=self.reach)
         done = self._predict(panel, steps, wanted, ahead)
         self._check_finite(panel, done.mean, done.quantiles)

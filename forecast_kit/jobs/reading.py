@@ -301,6 +301,15 @@ def _nothing_at(path: str) -> str:
     )
 
 
+def asked_by(query: str) -> set[str]:
+    r"""The values that a query asks for, as SQLAlchemy reads it: two colons, or one after a backslash, mean none.
+
+    >>> asked_by("select * from sales where hour < :as_of")
+    {'as_of'}
+    """
+    return set(sa.text(query).compile().params)
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
     """A query of a database.
@@ -342,7 +351,7 @@ class Query:
 
     def _statement(self) -> sa.TextClause:
         statement = sa.text(self.text)
-        asked = set(statement.compile().params)
+        asked = asked_by(self.text)
         if asked - {"as_of"}:
             raise ConfigError(f"data.sql.query asks for {name_some(sorted(asked - {'as_of'}))}; the one value that a "
                               f"query may ask for is :as_of (write \\: for a colon that means none)")  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,11 +45,12 @@ def moment_asked(config: JobConfig, text: str | None) -> AsOf | None:
         ArgumentError: the text is no moment; the query asks for one that no clock can tell.
     """
     from forecast_kit.jobs.asof import AsOf, now
+    from forecast_kit.jobs.reading import asked_by
 
     schema = config.data.panel_schema
     if text is not None:
         return AsOf.read(text, freq=schema.freq)
-    asks = config.data.sql is not None and re.search(r"(?<![:\w\\]):as_of\b", config.data.sql.query)
+    asks = config.data.sql is not None and "as_of" in asked_by(config.data.sql.query)
     return now(config.schedule, schema) if asks else None
 
 
